@@ -1,0 +1,5 @@
+"""Losses for `compile` and `fit`."""
+
+from keras_ls.losses.smoothed_crossentropy import SmoothedCrossentropy
+
+__all__ = ["SmoothedCrossentropy"]

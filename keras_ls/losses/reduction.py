@@ -1,0 +1,62 @@
+"""Reduction of per-example losses over the batch of all replicas."""
+
+import keras
+from keras import ops as K
+
+from keras_ls.ops.masks import align_leading
+
+
+def num_replicas():
+    """Replicas that take this step together: above 1 only inside `strategy.run` of a TensorFlow strategy."""
+    context = _replica_context()
+    return 1 if context is None else context.num_replicas_in_sync
+
+
+def sum_over_replicas(x):
+    """The sum of `x` over the replicas that take this step together."""
+    context = _replica_context()
+    return x if context is None or context.num_replicas_in_sync == 1 else context.all_reduce("SUM", x)
+
+
+def reduce_over_replicas(values, sample_weight=None, keep=None, reduction="sum_over_batch_size"):
+    """Reduces per-example losses so that one replica equals many.
+
+    With `S` the sum of weighted losses over all replicas, the gradient is that of `S / D`, where D is what Keras divides
+    by on one replica: the number of examples, or of the kept ones under a mask ("sum_over_batch_size", "mean"), the
+    sum of the weights of the kept ones ("mean_with_sample_weight"), or 1 ("sum"). Keras instead averages over the
+    replicas' own means, which differs for ragged batches and for masks.
+
+    The value follows Keras's convention, by which a trainer's log of the loss is exact: it multiplies by the number of
+    replicas and weighs with the replica's own batch size.
+    """
+    weight = None
+    if sample_weight is not None:
+        weight = align_leading(K.cast(sample_weight, values.dtype), values)
+    if keep is not None:
+        values = K.where(keep, values, K.zeros_like(values))
+    weighted = values if weight is None else values * weight
+    if reduction in (None, "none") or len(values.shape) == 0:
+        return weighted
+    total = K.sum(weighted)
+    if reduction == "sum":
+        return total
+
+    ones = K.ones_like(values) if keep is None else K.cast(keep, values.dtype)
+    if reduction == "mean_with_sample_weight" and weight is not None:
+        ones = ones * weight
+    divisor = K.stop_gradient(K.sum(ones))
+    if num_replicas() == 1:
+        return K.divide_no_nan(total, divisor)
+    own_batch = K.cast(K.shape(values)[0], values.dtype)
+    divisor, batch = K.unstack(sum_over_replicas(K.stack([divisor, own_batch])), 2)
+    exact = K.divide_no_nan(total, divisor)
+    logged = exact * K.divide_no_nan(batch, num_replicas() * own_batch)
+    return exact + K.stop_gradient(logged - exact)
+
+
+def _replica_context():
+    if keras.backend.backend() != "tensorflow":
+        return None
+    import tensorflow as tf
+
+    return tf.distribute.get_replica_context() if tf.distribute.has_strategy() else None

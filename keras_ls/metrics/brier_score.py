@@ -1,0 +1,46 @@
+"""Brier score, streamed."""
+
+import keras
+
+from keras_ls import ops
+from keras_ls.metrics.streaming import StreamingMean
+
+
+@keras.saving.register_keras_serializable(package="keras_ls")
+class BrierScore(StreamingMean):
+    """Brier score: mean squared distance of the predicted probabilities from the target, a proper score.
+
+    `BS = 1/n Σ_i Σ_k (p_ik - y_ik)²` for K classes, in [0, 2]; `1/n Σ_i (p_i - y_i)²` for P(y=1), in [0, 1].
+
+    Args:
+        from_logits: whether predictions are logits (default) or probabilities. Never guessed.
+        ignore_class: integer label of examples that do not count, or None.
+        name: name of the metric.
+        dtype: dtype of the result.
+
+    Returns:
+        `result()` is a scalar; 0 is perfect.
+
+    Raises:
+        ValueError: for shapes or labels that do not fit, and NaN predictions; inside a traced function NaN predictions
+            and labels out of range make the result NaN.
+
+    Example:
+        `(.14 + .24 + .86) / 3`:
+
+        >>> import keras_ls as kls
+        >>> metric = kls.metrics.BrierScore(from_logits=False)
+        >>> metric.update_state([1, 0, 2], [[0.2, 0.7, 0.1], [0.6, 0.2, 0.2], [0.6, 0.1, 0.3]])
+        >>> round(float(metric.result()), 6)
+        0.413333
+
+    Reference:
+        Brier, "Verification of Forecasts Expressed in Terms of Probability", 1950.
+    """
+
+    def __init__(self, from_logits=True, ignore_class=None, name="brier_score", dtype=None):
+        super().__init__(from_logits, ignore_class, name, dtype)
+
+    def values(self, labels, predictions):
+        """Squared distance of each example."""
+        return ops.squared_distance(labels, self.probabilities(predictions))

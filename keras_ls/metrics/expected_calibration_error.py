@@ -1,0 +1,101 @@
+"""Expected calibration error, streamed in O(bins) memory."""
+
+import keras
+
+from keras_ls import ops
+from keras_ls.metrics.streaming import StreamingMetric
+from keras_ls.ops.calibration import checked_calibration_options
+from keras_ls.ops.examples import confidence_and_accuracy
+
+# cells of the histogram from which equal-mass bins are merged: each at most 1/4096 of confidence wide
+FINE_CELLS = 4096
+
+
+@keras.saving.register_keras_serializable(package="keras_ls")
+class ExpectedCalibrationError(StreamingMetric):
+    """Expected calibration error of the top label, or of P(y=1) for single-column predictions.
+
+    `ECE = Σ_m n_m/n |acc_m - conf_m|` over bins of confidence; `ops.calibration_error` says the other norms. The state
+    holds three sums a bin, whatever the number of examples, and counts right past 2²⁴ of them.
+
+    `binning="quantile"` merges equal-mass bins from a histogram of 4096 cells of confidence. The result equals that of
+    `ops.calibration_error` whenever no cell holds examples from both sides of an edge; otherwise, with norm "l1", the two
+    differ by at most `2 Σ mass(cell) / n` over the `num_bins - 1` cells that hold an edge.
+
+    A predictor that always gives the base rate has an ECE of 0: look at a proper score (`BrierScore`,
+    `NegativeLogLikelihood`) beside it.
+
+    Args:
+        num_bins: B.
+        binning: "uniform" (equal width) or "quantile" (equal mass).
+        norm: "l1" (ECE), "l2" or "max" (MCE).
+        closed: the side on which a bin includes its edge, "left" or "right". A confidence of 1.0 is in the last bin.
+        debiased: subtracts the variance that finite bins add; needs `norm="l2"`.
+        from_logits: whether predictions are logits (default) or probabilities. Never guessed.
+        ignore_class: integer label of examples that do not count, or None.
+        name: name of the metric.
+        dtype: dtype of the result.
+
+    Returns:
+        `result()` is a scalar in [0, 1]: a difference of probabilities.
+
+    Raises:
+        ValueError: for unknown options, shapes or labels that do not fit, and NaN predictions; inside a traced function
+            NaN predictions and labels out of range make the result NaN.
+
+    Example:
+        >>> import keras_ls as kls
+        >>> metric = kls.metrics.ExpectedCalibrationError(from_logits=False)
+        >>> metric.update_state([0, 1, 0, 1, 0], [0.5, 0.5, 0.5, 0.6, 0.5])
+        >>> metric.update_state([1, 1, 1, 0], [0.6, 0.6, 0.6, 0.6])
+        >>> round(float(metric.result()), 6)
+        0.222222
+
+    Reference:
+        Guo et al., "On Calibration of Modern Neural Networks", 2017; Kumar, Liang and Ma, 2019 (debiased).
+    """
+
+    def __init__(
+        self,
+        num_bins=15,
+        binning="uniform",
+        norm="l1",
+        closed="left",
+        debiased=False,
+        from_logits=True,
+        ignore_class=None,
+        name="expected_calibration_error",
+        dtype=None,
+    ):
+        checked_calibration_options(num_bins, binning, norm, closed, debiased)
+        self._cells = num_bins if binning == "uniform" else FINE_CELLS
+        super().__init__((3, self._cells), from_logits, ignore_class, name, dtype)
+        self.num_bins = num_bins
+        self.binning = binning
+        self.norm = norm
+        self.closed = closed
+        self.debiased = bool(debiased)
+
+    def statistics(self, labels, predictions, weight):
+        """Each bin's sums of weight, accuracy and confidence."""
+        confidence, accuracy = confidence_and_accuracy(labels, self.probabilities(predictions))
+        self.checked(confidence, weight)
+        index = ops.uniform_bin_index(confidence, self._cells, self.closed)
+        return ops.bin_statistics(index, confidence, accuracy, weight, self._cells)
+
+    def from_statistics(self, sums):
+        """The calibration error of the bins."""
+        if self.binning == "quantile":
+            sums = ops.merge_into_quantile_bins(sums, self.num_bins, self.closed)
+        return ops.calibration_error_of_bins(sums, self.norm, self.debiased)
+
+    def get_config(self):
+        """Constructor arguments, for serialisation."""
+        return {
+            **super().get_config(),
+            "num_bins": self.num_bins,
+            "binning": self.binning,
+            "norm": self.norm,
+            "closed": self.closed,
+            "debiased": self.debiased,
+        }

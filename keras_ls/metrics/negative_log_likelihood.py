@@ -1,0 +1,57 @@
+"""Negative log-likelihood, streamed."""
+
+import keras
+from keras import ops as K
+
+from keras_ls import ops
+from keras_ls.metrics.streaming import StreamingMean
+from keras_ls.ops.precision import at_least_float32
+from keras_ls.ops.smoothing import probabilities_to_logits
+
+
+@keras.saving.register_keras_serializable(package="keras_ls")
+class NegativeLogLikelihood(StreamingMean):
+    """Negative log-likelihood of the labels (log-loss), a proper score.
+
+    `NLL = -1/n Σ_i log p_i,y_i`; a dense target counts each class with its probability. Unlike the loss in the logs it
+    holds neither smoothing nor regularisation, so that models trained with different α can be compared.
+
+    Args:
+        from_logits: whether predictions are logits (default) or probabilities. Never guessed. Probabilities are clipped
+            to at least Keras's ε (1e-7) and renormalised; logits are not clipped.
+        ignore_class: integer label of examples that do not count, or None.
+        name: name of the metric.
+        dtype: dtype of the result.
+
+    Returns:
+        `result()` is a scalar in nats.
+
+    Raises:
+        ValueError: for shapes or labels that do not fit, and NaN predictions; inside a traced function NaN predictions
+            and labels out of range make the result NaN.
+
+    Example:
+        `-(log .7 + log .6 + log .3) / 3`:
+
+        >>> import keras_ls as kls
+        >>> metric = kls.metrics.NegativeLogLikelihood(from_logits=False)
+        >>> metric.update_state([1, 0, 2], [[0.2, 0.7, 0.1], [0.6, 0.2, 0.2], [0.6, 0.1, 0.3]])
+        >>> round(float(metric.result()), 6)
+        0.690491
+
+    Reference:
+        Good, "Rational Decisions", 1952.
+    """
+
+    def __init__(self, from_logits=True, ignore_class=None, name="negative_log_likelihood", dtype=None):
+        super().__init__(from_logits, ignore_class, name, dtype)
+
+    def values(self, labels, predictions):
+        """Negative log-likelihood of each example."""
+        predictions = at_least_float32(predictions)
+        if len(predictions.shape) == 1:  # softmax([0, z]) is sigmoid(z)
+            both = [K.zeros_like(predictions), predictions] if self.from_logits else [1 - predictions, predictions]
+            predictions, y = K.stack(both, axis=-1), K.cast(labels, predictions.dtype)
+            labels = K.stack([1 - y, y], axis=-1)
+        logits = predictions if self.from_logits else probabilities_to_logits(predictions)
+        return ops.smoothed_crossentropy(labels, logits, 0.0)

@@ -1,0 +1,89 @@
+"""The base of the calibration metrics: weighted sums that stay exact past 2²⁴ examples, on every backend."""
+
+import keras
+from keras import ops as K
+
+from keras_ls.ops.calibration import NAN_ADVICE
+from keras_ls.ops.checks import check_no_nan
+from keras_ls.ops.examples import dropped, flatten_examples, to_probabilities
+from keras_ls.ops.masks import get_keras_mask
+from keras_ls.ops.precision import to_accumulation_dtype
+
+
+class StreamingMetric(keras.metrics.Metric):
+    """A metric whose state is a small table of sums, added to batch by batch.
+
+    A float32 counter sticks at 2²⁴ = 16,777,216; float64 does not exist on every accelerator. So each sum is kept as
+    two float32 numbers, the sum and the rounding error of it so far (Knuth's two-sum), good for 48 bits. They add over
+    replicas like any other sum.
+
+    Subclasses give `statistics(labels, predictions, weight)`, the batch's sums of shape `state_shape`, and
+    `from_statistics(sums)`, the result.
+
+    Args:
+        state_shape: shape of the sums.
+        from_logits: whether predictions are logits or probabilities.
+        ignore_class: integer label of examples that do not count, or None.
+        name: name of the metric.
+        dtype: dtype of the result; the state does not depend on it.
+    """
+
+    def __init__(self, state_shape, from_logits=True, ignore_class=None, name=None, dtype=None):
+        super().__init__(name=name, dtype=dtype)
+        self.from_logits = bool(from_logits)
+        self.ignore_class = ignore_class
+        self._sums = self.add_variable((2, *state_shape), "zeros", dtype="float32", name="sums")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Adds a batch.
+
+        Args:
+            y_true: integers, or dense (soft) targets; in [0, 1] for P(y=1) predictions.
+            y_pred: `[..., K]`, or `[N]` or `[N, 1]` for P(y=1). A Keras mask that it carries is honoured.
+            sample_weight: one weight an example, or None.
+        """
+        mask = get_keras_mask(y_pred)
+        labels, predictions, weight = flatten_examples(y_true, y_pred, sample_weight, mask, self.ignore_class)
+        batch = to_accumulation_dtype(self.statistics(labels, predictions, weight))
+        rounded = K.cast(batch, "float32")
+        rest = K.cast(batch - to_accumulation_dtype(rounded), "float32")
+        total, error = self._sums[0], self._sums[1]
+        new = total + rounded
+        added = new - total
+        lost = (total - (new - added)) + (rounded - added)
+        self._sums.assign(K.stack([new, error + lost + rest]))
+
+    def result(self):
+        """The metric over all examples since the last `reset_state`; 0 before the first."""
+        sums = to_accumulation_dtype(self._sums.value)
+        return K.cast(self.from_statistics(sums[0] + sums[1]), self.dtype)
+
+    def probabilities(self, predictions):
+        """Predictions as probabilities."""
+        return to_probabilities(predictions, self.from_logits)
+
+    def checked(self, values, weight):
+        """Per-example values, after an error for a NaN in one that counts; when traced, the result becomes NaN."""
+        check_no_nan("y_pred", dropped(values, weight), NAN_ADVICE)
+        return values
+
+    def get_config(self):
+        """Constructor arguments, for serialisation."""
+        return {**super().get_config(), "from_logits": self.from_logits, "ignore_class": self.ignore_class}
+
+
+class StreamingMean(StreamingMetric):
+    """The weighted mean of one value an example; subclasses give `values(labels, predictions)`."""
+
+    def __init__(self, from_logits=True, ignore_class=None, name=None, dtype=None):
+        super().__init__((2,), from_logits, ignore_class, name, dtype)
+
+    def statistics(self, labels, predictions, weight):
+        """Sums of weight and of weight · value."""
+        values = self.checked(self.values(labels, predictions), weight)
+        weight = to_accumulation_dtype(weight)
+        return K.stack([K.sum(weight), K.sum(weight * to_accumulation_dtype(dropped(values, weight)))])
+
+    def from_statistics(self, sums):
+        """The mean."""
+        return K.divide_no_nan(sums[1], sums[0])

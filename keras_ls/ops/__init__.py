@@ -1,0 +1,35 @@
+"""Pure functions on tensors, for every Keras backend: no state, no side effects."""
+
+from keras_ls.ops.binning import (
+    bin_statistics,
+    merge_into_quantile_bins,
+    quantile_bin_index,
+    uniform_bin_index,
+)
+from keras_ls.ops.calibration import (
+    brier_score,
+    calibration_error,
+    calibration_error_of_bins,
+    squared_distance,
+)
+from keras_ls.ops.divergences import kl_divergence
+from keras_ls.ops.geometry import class_plane, class_separation, project
+from keras_ls.ops.smoothing import effective_smoothing, smooth_labels, smoothed_crossentropy
+
+__all__ = [
+    "bin_statistics",
+    "brier_score",
+    "calibration_error",
+    "calibration_error_of_bins",
+    "class_plane",
+    "class_separation",
+    "effective_smoothing",
+    "kl_divergence",
+    "merge_into_quantile_bins",
+    "project",
+    "quantile_bin_index",
+    "smooth_labels",
+    "smoothed_crossentropy",
+    "squared_distance",
+    "uniform_bin_index",
+]

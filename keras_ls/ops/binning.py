@@ -1,0 +1,136 @@
+"""Bins of confidence in [0, 1]: which bin, and each bin's sufficient statistics.
+
+Uniform bins are `[m/B, (m+1)/B)` when `closed="left"`, `(m/B, (m+1)/B]` when `closed="right"`; 1.0 lies in the last
+bin and 0.0 in the first either way. Membership is decided by comparing with the edges, never by multiplying: in
+floating point `int(0.3 / 0.1)` is 2.
+"""
+
+import keras
+import numpy as np
+from keras import ops as K
+
+from keras_ls.ops.precision import at_least_float32, to_accumulation_dtype
+
+
+def uniform_bin_index(confidence, num_bins, closed="left"):
+    """The index of the equal-width bin that holds each confidence.
+
+    The edges are rounded to the dtype of `confidence`, so that a half-precision .3 counts as .3.
+
+    Args:
+        confidence: values in [0, 1], any shape.
+        num_bins: B.
+        closed: "left" or "right": the side on which a bin includes its edge.
+
+    Returns:
+        int32 tensor in [0, B) of the shape of `confidence`.
+
+    Example:
+        >>> import keras_ls as kls
+        >>> [int(i) for i in kls.ops.uniform_bin_index([0.0, 0.3, 0.99, 1.0], num_bins=10)]
+        [0, 3, 9, 9]
+    """
+    confidence = K.convert_to_tensor(confidence)
+    dtype = keras.backend.standardize_dtype(confidence.dtype)
+    edges = K.convert_to_tensor(np.arange(1, num_bins) / num_bins, dtype=dtype)
+    return _searchsorted(at_least_float32(edges), at_least_float32(confidence), closed)
+
+
+def quantile_bin_index(confidence, weight, num_bins, closed="left"):
+    """The index of the equal-mass bin that holds each confidence; equal confidences share a bin.
+
+    The edge between bins k-1 and k lies at the example of rank `round(k (n - 1) / B)`, counted from 0 with halves
+    rounded up; that example opens bin k (`closed="left"`), or its predecessor closes bin k-1 (`closed="right"`).
+
+    Args:
+        confidence: `[N]`.
+        weight: `[N]`; an integer weight counts as that many examples.
+        num_bins: B.
+        closed: "left" or "right".
+
+    Returns:
+        int32 tensor `[N]` in [0, B).
+
+    Example:
+        >>> import keras_ls as kls
+        >>> index = kls.ops.quantile_bin_index([0.1, 0.05, 0.5, 0.2, 0.99, 0.99], [1.0] * 6, num_bins=3)
+        >>> [int(i) for i in index]
+        [0, 0, 2, 1, 2, 2]
+    """
+    confidence = at_least_float32(confidence)
+    weight = to_accumulation_dtype(weight)
+    order = K.argsort(confidence)
+    sorted_confidence = K.take(confidence, order)
+    edges = K.take(sorted_confidence, _edge_positions(K.take(weight, order), num_bins, closed))
+    return _searchsorted(edges, confidence, closed)
+
+
+def merge_into_quantile_bins(fine, num_bins, closed="left"):
+    """Statistics of equal-mass bins from those of many fine, ordered cells: whole cells are merged.
+
+    The rule is `quantile_bin_index`'s, applied to cells. Where no two examples on the two sides of an edge share a
+    cell the result is exact; in general each bin differs by at most the mass of the cells at its edges.
+
+    Args:
+        fine: `[3, F]` statistics as `bin_statistics` returns them, for F cells ordered by confidence.
+        num_bins: B.
+        closed: "left" or "right".
+
+    Returns:
+        `[3, B]` statistics.
+
+    Example:
+        >>> import numpy as np, keras_ls as kls
+        >>> fine = np.array([[1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0], [0.6, 0.7, 0.8, 0.9]])
+        >>> [round(float(w), 6) for w in kls.ops.merge_into_quantile_bins(fine, num_bins=2)[2]]
+        [1.3, 1.7]
+    """
+    fine = to_accumulation_dtype(fine)
+    edges = _edge_positions(fine[0], num_bins, closed)
+    index = _searchsorted(edges, K.arange(fine.shape[-1], dtype="int32"), closed)
+    return K.transpose(K.segment_sum(K.transpose(fine), index, num_segments=num_bins))
+
+
+def bin_statistics(index, confidence, accuracy, weight, num_bins):
+    """Sums over the examples of each bin, from which every binned calibration error follows.
+
+    Args:
+        index: bin of each example, `[N]` int32.
+        confidence: `[N]`.
+        accuracy: 1 where right and 0 where wrong, or anything between for soft targets, `[N]`.
+        weight: `[N]`; an example of weight 0 is dropped, whatever its values.
+        num_bins: B.
+
+    Returns:
+        `[3, B]`: sums of the weight, of weight · accuracy and of weight · confidence; float64 (float32 on JAX).
+
+    Example:
+        >>> import keras_ls as kls
+        >>> statistics = kls.ops.bin_statistics([0, 1, 1], [0.25, 0.75, 1.0], [0, 1, 1], [1, 1, 1], num_bins=2)
+        >>> [[float(v) for v in row] for row in statistics]
+        [[1.0, 2.0], [0.0, 2.0], [0.25, 1.75]]
+    """
+    weight = to_accumulation_dtype(weight)
+    kept = weight != 0
+    values = [K.where(kept, to_accumulation_dtype(value), K.zeros_like(weight)) for value in (accuracy, confidence)]
+    stacked = K.stack([weight, weight * values[0], weight * values[1]], axis=-1)
+    return K.transpose(K.segment_sum(stacked, K.cast(index, "int32"), num_segments=num_bins))
+
+
+def _edge_positions(ordered_weight, num_bins, closed):
+    """Where, in ascending order, the example (or cell) lies whose confidence is each inner edge."""
+    cumulative = K.cumsum(ordered_weight)
+    total = cumulative[-1]
+    fractions = K.convert_to_tensor(np.arange(1, num_bins) / num_bins, dtype=ordered_weight.dtype)
+    rank = K.floor(fractions * K.maximum(total - 1, 0) + 0.5)
+    if closed == "right":
+        rank = rank - 1
+    # the first position whose cumulative weight exceeds the rank
+    position = K.searchsorted(cumulative, rank, side="right")
+    return K.clip(position, 0, ordered_weight.shape[0] - 1 if ordered_weight.shape[0] else K.size(ordered_weight) - 1)
+
+
+def _searchsorted(edges, values, closed):
+    index = K.searchsorted(edges, values, side="right" if closed == "left" else "left")
+    # a NaN compares with nothing: keep its index inside, where it makes its bin NaN
+    return K.cast(K.clip(index, 0, edges.shape[0]), "int32")

@@ -1,0 +1,179 @@
+"""Calibration errors and proper scores of whole arrays of predictions; the metrics stream the same formulas."""
+
+from keras import ops as K
+
+from keras_ls.ops.binning import bin_statistics, quantile_bin_index, uniform_bin_index
+from keras_ls.ops.checks import check_no_nan, checked_choice, checked_count
+from keras_ls.ops.examples import confidence_and_accuracy, dropped, flatten_examples
+from keras_ls.ops.precision import at_least_float32, to_accumulation_dtype
+from keras_ls.ops.smoothing import pick
+
+NAN_ADVICE = "Find the step that made them: a calibration number must not hide them."
+
+
+def calibration_error(
+    labels,
+    probabilities,
+    num_bins=15,
+    binning="uniform",
+    norm="l1",
+    closed="left",
+    debiased=False,
+    sample_weight=None,
+):
+    """Binned calibration error: of the top label for `[N, K]`, of P(y=1) for `[N]`.
+
+    With n_m the weight of bin m, n the total, acc_m and conf_m the weighted means over the bin:
+
+    - `norm="l1"`: `ECE = Σ_m n_m/n |acc_m - conf_m|`
+    - `norm="l2"`: `sqrt(Σ_m n_m/n (acc_m - conf_m)²)`; `debiased=True` subtracts `acc_m (1 - acc_m) / (n_m - 1)` from
+      each square, leaves out bins of one example and floors the sum at 0
+    - `norm="max"`: the largest `|acc_m - conf_m|` of a bin that is not empty
+
+    Args:
+        labels: integers or dense targets; `[N]` in [0, 1] for P(y=1).
+        probabilities: `[N, K]` or `[N]`; leading axes are flattened.
+        num_bins: B ≥ 1.
+        binning: "uniform" (equal width) or "quantile" (equal mass).
+        norm: "l1", "l2" or "max".
+        closed: the side on which a bin includes its edge, "left" or "right".
+        debiased: needs `norm="l2"`.
+        sample_weight: `[N]`, or None. An integer weight counts as that many examples.
+
+    Returns:
+        A scalar in [0, 1]: a difference of probabilities.
+
+    Raises:
+        ValueError: for unknown options, shapes or labels that do not fit, NaN, or no examples.
+
+    Example:
+        >>> import keras_ls as kls
+        >>> p, y = [0.5, 0.5, 0.5, 0.6, 0.5, 0.6, 0.6, 0.6, 0.6], [0, 1, 0, 1, 0, 1, 1, 1, 0]
+        >>> round(float(kls.ops.calibration_error(y, p)), 6), round(float(kls.ops.calibration_error(y, p, norm="l2")), 6)
+        (0.222222, 0.223607)
+
+    Reference:
+        Guo et al., "On Calibration of Modern Neural Networks", 2017; Kumar, Liang and Ma, "Verified Uncertainty
+        Calibration", 2019 (debiased). Equal-mass bins: Nguyen and O'Connor, 2015.
+    """
+    checked_calibration_options(num_bins, binning, norm, closed, debiased)
+    labels, probabilities, weight = flatten_examples(labels, probabilities, sample_weight)
+    confidence, accuracy = confidence_and_accuracy(labels, probabilities)
+    check_no_nan("probabilities", dropped(confidence, weight), NAN_ADVICE)
+    if binning == "uniform":
+        index = uniform_bin_index(confidence, num_bins, closed)
+    else:
+        index = quantile_bin_index(confidence, weight, num_bins, closed)
+    return calibration_error_of_bins(bin_statistics(index, confidence, accuracy, weight, num_bins), norm, debiased)
+
+
+def calibration_error_of_bins(statistics, norm="l1", debiased=False):
+    """The calibration error of `[3, B]` sums of weight, weight · accuracy and weight · confidence.
+
+    Args:
+        statistics: as `bin_statistics` returns them.
+        norm: "l1", "l2" or "max".
+        debiased: see `calibration_error`.
+
+    Returns:
+        A scalar; 0 where all bins are empty.
+
+    Example:
+        One bin of 4 with 3 hits at confidence .9: `|.75 - .9|`.
+
+        >>> import keras_ls as kls
+        >>> round(float(kls.ops.calibration_error_of_bins([[4.0], [3.0], [3.6]])), 6)
+        0.15
+    """
+    n, hits, confidence = K.unstack(to_accumulation_dtype(statistics), 3)
+    total = K.sum(n)
+    if norm == "l1":
+        return _ratio(K.sum(K.abs(hits - confidence)), total)
+    gap = _ratio(hits - confidence, n)
+    if norm == "max":
+        return K.max(K.abs(gap)) + 0 * K.sum(gap)  # max alone may pass over NaN
+    square = gap * gap
+    if debiased:
+        accuracy = _ratio(hits, n)
+        square = K.where(n > 1, square - _ratio(accuracy * (1 - accuracy), n - 1), K.zeros_like(square) * square)
+    return K.sqrt(K.maximum(_ratio(K.sum(n * square), total), 0))
+
+
+def brier_score(labels, probabilities, sample_weight=None):
+    """Brier score: mean squared distance of the probabilities from the target.
+
+    `BS = 1/n Σ_i Σ_k (p_ik - y_ik)²` for `[N, K]`, in [0, 2]; `1/n Σ_i (p_i - y_i)²` for P(y=1) as `[N]`, in [0, 1].
+
+    Args:
+        labels: integers or dense targets; `[N]` in [0, 1] for P(y=1).
+        probabilities: `[N, K]` or `[N]`; leading axes are flattened.
+        sample_weight: `[N]`, or None.
+
+    Returns:
+        A scalar, the weighted mean; 0 is perfect.
+
+    Raises:
+        ValueError: for shapes or labels that do not fit, NaN, or no examples.
+
+    Example:
+        `(.14 + .24 + .86) / 3`:
+
+        >>> import keras_ls as kls
+        >>> p = [[0.2, 0.7, 0.1], [0.6, 0.2, 0.2], [0.6, 0.1, 0.3]]
+        >>> round(float(kls.ops.brier_score([1, 0, 2], p)), 6)
+        0.413333
+
+    Reference:
+        Brier, "Verification of Forecasts Expressed in Terms of Probability", 1950.
+    """
+    labels, probabilities, weight = flatten_examples(labels, probabilities, sample_weight)
+    distance = squared_distance(labels, probabilities)
+    check_no_nan("probabilities", dropped(distance, weight), NAN_ADVICE)
+    return weighted_mean(distance, weight)
+
+
+def squared_distance(labels, probabilities):
+    """`Σ_k (p_k - y_k)²` an example for `[M, K]`, `(p - y)²` for `[M]`; integer labels never become one-hot.
+
+    Args:
+        labels: `[M]` integers or `[M, K]` dense; `[M]` in [0, 1] for P(y=1).
+        probabilities: `[M, K]` or `[M]`.
+
+    Returns:
+        `[M]`, at least float32.
+
+    Example:
+        >>> import keras_ls as kls
+        >>> round(float(kls.ops.squared_distance([0], [[0.6, 0.4]])[0]), 6)
+        0.32
+    """
+    p = at_least_float32(probabilities)
+    if len(p.shape) == 1:
+        return K.square(p - K.cast(labels, p.dtype))
+    if len(K.shape(labels)) == 2:
+        return K.sum(K.square(p - K.cast(labels, p.dtype)), axis=-1)
+    p_y = pick(p, labels)
+    # Σ_k p_k² - p_y² + (1 - p_y)²
+    return K.sum(K.square(p), axis=-1) + 1 - 2 * p_y
+
+
+def weighted_mean(values, weight):
+    """`Σ w v / Σ w` with the examples of weight 0 left out, whatever their values."""
+    weight = to_accumulation_dtype(weight)
+    return _ratio(K.sum(weight * to_accumulation_dtype(dropped(values, weight))), K.sum(weight))
+
+
+def checked_calibration_options(num_bins, binning, norm, closed, debiased):
+    """Raises `ValueError` for options that `calibration_error` does not know."""
+    checked_count("num_bins", num_bins)
+    checked_choice("binning", binning, ["uniform", "quantile"])
+    checked_choice("norm", norm, ["l1", "l2", "max"])
+    checked_choice("closed", closed, ["left", "right"])
+    if debiased and norm != "l2":
+        raise ValueError(f"Expected `norm='l2'` with `debiased=True`. Received: norm={norm!r}.")
+
+
+def _ratio(numerator, denominator):
+    # 0 where there is nothing, and NaN (not 0) where the numerator is NaN
+    empty = denominator == 0
+    return K.where(empty, K.zeros_like(numerator), numerator / K.where(empty, K.ones_like(denominator), denominator))

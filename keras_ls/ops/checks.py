@@ -1,0 +1,103 @@
+"""Input validation: every message says what was expected, what came and what to do."""
+
+import difflib
+import numbers
+
+import keras
+import numpy as np
+
+
+def checked_fraction(name, value):
+    """Returns `value` as a float in [0, 1), or raises `ValueError`."""
+    if not _is_number(value) or not 0.0 <= float(value) < 1.0:
+        raise ValueError(f"Expected `{name}` in [0, 1). Received: {value!r}.")
+    return float(value)
+
+
+def checked_positive(name, value):
+    """Returns `value` as a finite float above 0, or raises `ValueError`."""
+    if not _is_number(value) or not 0.0 < float(value) < float("inf"):
+        raise ValueError(f"Expected `{name}` > 0. Received: {value!r}.")
+    return float(value)
+
+
+def checked_count(name, value, minimum=1):
+    """Returns `value` as an int of at least `minimum`, or raises `ValueError`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < minimum:
+        raise ValueError(f"Expected `{name}` to be an integer of at least {minimum}. Received: {value!r}.")
+    return int(value)
+
+
+def checked_choice(name, value, choices):
+    """Returns `value` when it is one of `choices`; the error names the nearest valid one."""
+    choices = list(choices)
+    if value in choices:
+        return value
+    near = difflib.get_close_matches(str(value), [str(choice) for choice in choices], n=1, cutoff=0.4)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"Expected `{name}` to be one of {', '.join(map(repr, choices))}. Received: {value!r}.{hint}")
+
+
+def checked_prior(prior, num_classes=None):
+    """Returns a class distribution as float64 NumPy (or None), or raises `ValueError`."""
+    if prior is None:
+        return None
+    values = np.asarray(prior, dtype="float64")
+    if values.ndim != 1 or values.size < 2 or not np.all(values >= 0) or abs(values.sum() - 1.0) > 1e-3:
+        raise ValueError(
+            "Expected `prior` to be a 1-D class distribution: at least two non-negative numbers that sum to 1. "
+            f"Received: {prior!r}. Divide class counts by their sum."
+        )
+    if num_classes is not None and values.size != num_classes:
+        raise ValueError(
+            f"Expected `prior` to have one entry a class: {num_classes}, as the predictions have. "
+            f"Received: {values.size} entries."
+        )
+    return values / values.sum()
+
+
+def concrete(tensor):
+    """Returns `tensor` as a NumPy array, or None where it has no value yet (inside a traced function)."""
+    if tensor is None or isinstance(tensor, keras.KerasTensor):
+        return None
+    if keras.backend.backend() == "jax":
+        import jax
+
+        if isinstance(tensor, jax.core.Tracer):
+            return None
+    try:
+        return keras.ops.convert_to_numpy(tensor)
+    except (NotImplementedError, AttributeError):
+        return None
+
+
+def check_integer_labels(labels, num_classes, ignore_class=None, weight=None):
+    """Raises `ValueError` for labels outside [0, num_classes) when their values are known.
+
+    Inside a traced function the values are not known: there the callers turn the result of such an example into NaN.
+    """
+    values = concrete(labels)
+    if values is None:
+        return
+    wrong = (values < 0) | (values >= num_classes) | (values != np.floor(values))
+    if ignore_class is not None:
+        wrong &= values != ignore_class
+    weights = concrete(weight)
+    if weights is not None and weights.shape == wrong.shape:
+        wrong &= weights != 0
+    if wrong.any():
+        raise ValueError(
+            f"Expected integer labels in [0, {num_classes}), as the predictions have {num_classes} classes. "
+            f"Received: {values[wrong].flat[0]}. Use `ignore_class` for examples without a label."
+        )
+
+
+def check_no_nan(name, values, advice):
+    """Raises `ValueError` when known `values` hold a NaN."""
+    known = concrete(values)
+    if known is not None and np.isnan(known).any():
+        raise ValueError(f"Expected `{name}` without NaN. Received: {int(np.isnan(known).sum())} NaN. {advice}")
+
+
+def _is_number(value):
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)

@@ -1,0 +1,122 @@
+"""One flat list of examples from whatever a Keras model, a mask and sample weights give."""
+
+from keras import ops as K
+
+from keras_ls.ops.checks import check_integer_labels, concrete
+from keras_ls.ops.masks import align_leading
+from keras_ls.ops.precision import at_least_float32
+from keras_ls.ops.smoothing import align_labels, pick
+
+
+def flatten_examples(labels, predictions, sample_weight=None, mask=None, ignore_class=None):
+    """Flattens leading axes and folds mask and ignored class into the weights.
+
+    Args:
+        labels: integers or dense targets for `predictions`.
+        predictions: `[..., K]` with K ≥ 2, or P(y=1) (or its logit) as `[N]` or `[..., 1]`.
+        sample_weight: broadcastable to the leading axes, or None.
+        mask: boolean, broadcastable likewise; False drops an example.
+        ignore_class: label that drops an example, or None.
+
+    Returns:
+        `(labels, predictions, weight)`: predictions `[M, K]` or `[M]`, labels `[M]` or `[M, K]`, weight `[M]` float32.
+        Dropped examples keep their place with weight 0 and label 0.
+
+    Raises:
+        ValueError: for shapes that do not fit, labels out of range, no examples, or negative weights.
+    """
+    predictions = K.convert_to_tensor(predictions)
+    labels = K.convert_to_tensor(labels)
+    if 0 in predictions.shape:
+        raise ValueError(f"Expected at least one example. Received: predictions of shape {tuple(predictions.shape)}.")
+    binary = len(predictions.shape) == 1 or predictions.shape[-1] == 1
+    if binary:
+        labels, predictions = _match_binary(labels, predictions)
+        like = predictions
+        labels, predictions = K.reshape(labels, (-1,)), K.reshape(predictions, (-1,))
+    else:
+        labels = align_labels(labels, predictions)
+        like = predictions[..., 0]
+        classes = predictions.shape[-1]
+        labels = K.reshape(labels, (-1, classes) if len(labels.shape) == len(predictions.shape) else (-1,))
+        predictions = K.reshape(predictions, (-1, classes))
+
+    integer = len(labels.shape) == 1 and not binary
+    factors = [
+        K.reshape(K.broadcast_to(align_leading(K.cast(factor, "float32"), like), K.shape(like)), (-1,))
+        for factor in (sample_weight, mask)
+        if factor is not None
+    ]
+    if ignore_class is not None and len(labels.shape) == 1:
+        factors.append(K.cast(labels != K.cast(ignore_class, labels.dtype), "float32"))
+    weight = K.ones(K.shape(predictions)[:1], dtype="float32")
+    for factor in factors:
+        weight = weight * factor
+    if factors:
+        known = concrete(weight)
+        if known is not None and not (known >= 0).all():
+            raise ValueError(f"Expected `sample_weight` without negative numbers or NaN. Received: {known.min()}.")
+    if integer:
+        check_integer_labels(labels, predictions.shape[-1], weight=weight)
+    if binary:
+        _check_binary(labels, weight)
+    if factors and len(labels.shape) == 1:
+        labels = dropped(labels, weight)
+    return labels, predictions, weight
+
+
+def dropped(values, weight):
+    """`values` with 0 for the examples of weight 0, whatever stood there (padding may hold NaN)."""
+    return K.where(weight != 0, values, K.zeros_like(values))
+
+
+def to_probabilities(predictions, from_logits):
+    """Softmax (`[M, K]`) or sigmoid (`[M]`) of logits; probabilities stay what they are."""
+    if not from_logits:
+        return predictions
+    predictions = at_least_float32(predictions)
+    return K.sigmoid(predictions) if len(predictions.shape) == 1 else K.softmax(predictions, axis=-1)
+
+
+def confidence_and_accuracy(labels, probabilities):
+    """Top-label confidence and its hit for `[M, K]`; P(y=1) and y for `[M]`.
+
+    A dense target counts with the probability that it gives to the predicted class. A NaN anywhere in a row is a NaN
+    confidence, and so is a label out of range.
+    """
+    if len(probabilities.shape) == 1:
+        return probabilities, at_least_float32(labels)
+    predicted = K.argmax(probabilities, axis=-1)
+    confidence = K.max(probabilities, axis=-1) + 0 * K.sum(probabilities, axis=-1)  # argmax and max may pass over NaN
+    if len(labels.shape) == 2:
+        return confidence, pick(at_least_float32(labels), predicted)
+    labels = K.cast(labels, "int32")
+    inside = K.logical_and(labels >= 0, labels < probabilities.shape[-1])
+    hit = at_least_float32(labels == K.cast(predicted, "int32"))
+    return confidence, K.where(inside, hit, K.full_like(hit, float("nan")))
+
+
+def _match_binary(labels, predictions):
+    if len(labels.shape) == len(predictions.shape) + 1 and labels.shape[-1] == 1:
+        labels = K.squeeze(labels, axis=-1)
+    if len(predictions.shape) == len(labels.shape) + 1 and predictions.shape[-1] == 1:
+        predictions = K.squeeze(predictions, axis=-1)
+    fits = all(a is None or b is None or a == b for a, b in zip(labels.shape, predictions.shape))
+    if len(labels.shape) != len(predictions.shape) or not fits:
+        raise ValueError(
+            "Expected one label a prediction for P(y=1) predictions. Received: labels of shape "
+            f"{tuple(labels.shape)}, predictions of shape {tuple(predictions.shape)}."
+        )
+    return labels, predictions
+
+
+def _check_binary(labels, weight):
+    known, weights = concrete(labels), concrete(weight)
+    if known is None or weights is None:
+        return
+    known = known[weights != 0]
+    if known.size and not ((known >= 0) & (known <= 1)).all():
+        raise ValueError(
+            f"Expected binary labels in [0, 1] for P(y=1) predictions. Received: {known.min()} to {known.max()}. "
+            "Multi-class predictions have one column a class."
+        )

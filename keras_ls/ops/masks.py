@@ -1,0 +1,36 @@
+"""Masks and weights aligned with the values that they weigh."""
+
+from keras import ops as K
+
+try:  # JAX arrays cannot carry attributes: Keras keeps their masks in a table
+    from keras.src.backend import get_keras_mask
+except ImportError:
+
+    def get_keras_mask(x):
+        """Returns the Keras mask that `x` carries, or None."""
+        return getattr(x, "_keras_mask", None)
+
+
+def align_leading(weight, values):
+    """`weight` with the rank of `values`: leading axes match, missing trailing ones are broadcast.
+
+    A trailing axis of length 1 too many is dropped, as Keras does.
+    """
+    weight = K.convert_to_tensor(weight)
+    rank = len(values.shape)
+    if len(weight.shape) == rank + 1 and weight.shape[-1] == 1:
+        weight = K.squeeze(weight, axis=-1)
+    while len(weight.shape) < rank:
+        weight = K.expand_dims(weight, -1)
+    fits = all(a is None or b is None or a in (1, b) for a, b in zip(weight.shape, values.shape))
+    if len(weight.shape) != rank or not fits:
+        raise ValueError(
+            f"Expected `sample_weight` or mask broadcastable to {tuple(values.shape)} from its leading axes. "
+            f"Received: shape {tuple(weight.shape)}."
+        )
+    return weight
+
+
+def zero_where_dropped(x, keep):
+    """`x` with zeros where `keep` is False, so that padding (even NaN) reaches neither value nor gradient."""
+    return K.where(align_leading(keep, x), x, K.zeros_like(x))

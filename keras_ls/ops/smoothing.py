@@ -1,0 +1,185 @@
+"""Label smoothing: the smoothed target, the cross-entropy against it, and what a teacher's softness amounts to."""
+
+import keras
+import numpy as np
+from keras import ops as K
+
+from keras_ls.ops.checks import check_integer_labels, checked_fraction, checked_positive, checked_prior
+from keras_ls.ops.precision import at_least_float32
+
+
+def smooth_labels(labels, num_classes, label_smoothing, prior=None):
+    """Smoothed target distributions from integer labels.
+
+    `q_k = (1 - α) [k = y] + α u_k`, with `u` uniform (`1/K`) or `prior`.
+
+    Args:
+        labels: integers in [0, num_classes), any shape.
+        num_classes: K.
+        label_smoothing: α in [0, 1).
+        prior: class distribution `[K]`; None for the uniform one.
+
+    Returns:
+        float32 tensor of shape `labels.shape + [K]`; each row sums to 1.
+
+    Raises:
+        ValueError: for labels or α out of range, or a prior that is not a distribution over K classes.
+
+    Example:
+        >>> import keras_ls as kls
+        >>> [round(float(q), 3) for q in kls.ops.smooth_labels([2], num_classes=4, label_smoothing=0.1)[0]]
+        [0.025, 0.025, 0.925, 0.025]
+
+    Reference:
+        Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2016.
+    """
+    alpha = checked_fraction("label_smoothing", label_smoothing)
+    prior = checked_prior(prior, num_classes)
+    labels = K.convert_to_tensor(labels)
+    check_integer_labels(labels, num_classes)
+    base = 1.0 / num_classes if prior is None else K.convert_to_tensor(prior.astype("float32"))
+    return (1.0 - alpha) * K.one_hot(K.cast(labels, "int32"), num_classes) + alpha * base
+
+
+def smoothed_crossentropy(labels, logits, label_smoothing=0.0, prior=None, axis=-1):
+    """Cross-entropy of logits against smoothed targets, per example; integer targets never become one-hot.
+
+    `ℓ = -(1 - α) log p_y - α Σ_k u_k log p_k`, with `p = softmax(z)` and `u` uniform or `prior`.
+
+    Args:
+        labels: integers, of the shape of `logits` without `axis` (or with 1 there), or dense targets of the shape of
+            `logits` (one-hot, mixed or soft).
+        logits: `[..., K]`, or K along `axis`.
+        label_smoothing: α in [0, 1).
+        prior: class distribution `[K]`; None for the uniform one.
+        axis: the class axis.
+
+    Returns:
+        Nats, one an example: the shape of `logits` without `axis`; float32, or float64 for float64 logits.
+        A label out of range raises where its value is known, and gives NaN inside a traced function.
+
+    Raises:
+        ValueError: for α, prior, labels or shapes that do not fit.
+
+    Example:
+        The lowest reachable value for K=10, α=.1 is the entropy of the target, 0.5003, at a logit gap of log 91.
+
+        >>> import math, keras_ls as kls
+        >>> logits = [[math.log(91.0)] + [0.0] * 9]
+        >>> round(float(kls.ops.smoothed_crossentropy([0], logits, 0.1)[0]), 4)
+        0.5003
+
+    Reference:
+        Szegedy et al., 2016; Müller, Kornblith and Hinton, "When Does Label Smoothing Help?", 2019.
+    """
+    alpha = checked_fraction("label_smoothing", label_smoothing)
+    logits = at_least_float32(logits)
+    if axis not in (-1, len(logits.shape) - 1):
+        logits = K.moveaxis(logits, axis, -1)
+    num_classes = logits.shape[-1]
+    prior = checked_prior(prior, num_classes)
+    log_p = K.log_softmax(logits, axis=-1)
+
+    labels = align_labels(labels, logits, axis)
+    if len(labels.shape) == len(logits.shape):
+        log_p_target = K.sum(_zero_where_impossible(K.cast(labels, log_p.dtype), log_p), axis=-1)
+    else:
+        check_integer_labels(labels, num_classes)
+        log_p_target = pick(log_p, labels)
+    if alpha == 0.0:  # also keeps 0 · log 0 of a class with logit -inf out of the sum
+        return -log_p_target
+    if prior is None:
+        log_p_prior = K.mean(log_p, axis=-1)
+    else:
+        log_p_prior = K.sum(_zero_where_impossible(K.convert_to_tensor(prior, dtype=log_p.dtype), log_p), axis=-1)
+    return -(1.0 - alpha) * log_p_target - alpha * log_p_prior
+
+
+def effective_smoothing(teacher_logits, labels, temperature=1.0):
+    """The label smoothing γ that a teacher's predictions amount to.
+
+    `γ = mean_x Σ_k (1 - y_k) p_k(T) · K/(K-1)`, with `p(T) = softmax(z / T)`. A teacher that met its smoothed targets
+    exactly has γ = α.
+
+    Args:
+        teacher_logits: `[N, K]`.
+        labels: integers `[N]`, or dense targets `[N, K]`.
+        temperature: T > 0.
+
+    Returns:
+        γ, a scalar tensor in [0, K/(K-1)].
+
+    Raises:
+        ValueError: for T, labels or shapes that do not fit.
+
+    Example:
+        A uniform prediction leaves nothing of the label: γ = 1.
+
+        >>> import keras_ls as kls
+        >>> round(float(kls.ops.effective_smoothing([[0.0, 0.0, 0.0, 0.0]], [1])), 6)
+        1.0
+
+    Reference:
+        Müller, Kornblith and Hinton, "When Does Label Smoothing Help?", section 4, 2019.
+    """
+    temperature = checked_positive("temperature", temperature)
+    logits = at_least_float32(teacher_logits)
+    num_classes = logits.shape[-1]
+    p = K.softmax(logits / temperature, axis=-1)
+    labels = align_labels(labels, logits)
+    if len(labels.shape) == len(logits.shape):
+        wrong_mass = K.sum((1.0 - K.cast(labels, p.dtype)) * p, axis=-1)
+    else:
+        check_integer_labels(labels, num_classes)
+        # summed over the wrong classes: 1 - p_y would lose a confident teacher's γ in the rounding of p_y
+        hit = K.one_hot(K.cast(labels, "int32"), num_classes, dtype=p.dtype)
+        wrong_mass = K.sum((1.0 - hit) * p, axis=-1)
+    return K.mean(wrong_mass) * num_classes / (num_classes - 1)
+
+
+def align_labels(labels, predictions, axis=-1):
+    """Integer labels of the rank of `predictions` less one, or dense ones with the classes last; else an error.
+
+    `predictions` have their classes last already; `axis` is where dense labels, or a trailing 1, have theirs.
+    """
+    labels = K.convert_to_tensor(labels)
+    rank = len(predictions.shape)
+    if predictions.shape[-1] is not None and predictions.shape[-1] < 2:
+        raise ValueError(
+            f"Expected predictions over at least two classes. Received shape: {tuple(predictions.shape)}. "
+            "For one logit an example, stack it with a zero: softmax([0, z]) is sigmoid(z)."
+        )
+    if len(labels.shape) == rank:
+        labels = labels if axis in (-1, rank - 1) else K.moveaxis(labels, axis, -1)
+        if labels.shape[-1] == 1:
+            labels = K.squeeze(labels, axis=-1)
+    expected = tuple(predictions.shape)[: len(labels.shape)]
+    known = all(a is None or b is None or a == b for a, b in zip(labels.shape, expected))
+    if len(labels.shape) not in (rank, rank - 1) or not known:
+        raise ValueError(
+            "Expected integer labels of the predictions' shape without the class axis, or dense labels of their whole "
+            f"shape. Received: labels of shape {tuple(labels.shape)}, predictions of shape {tuple(predictions.shape)} "
+            "(classes last)."
+        )
+    return labels
+
+
+def pick(values, labels):
+    """`values[..., labels]`; NaN where a label lies outside the classes and tracing hid it from the checks."""
+    num_classes = values.shape[-1]
+    labels = K.cast(labels, "int32")
+    inside = K.logical_and(labels >= 0, labels < num_classes)
+    safe = K.where(inside, labels, K.zeros_like(labels))
+    picked = K.squeeze(K.take_along_axis(values, K.expand_dims(safe, -1), axis=-1), axis=-1)
+    return K.where(inside, picked, K.full_like(picked, np.nan))
+
+
+def probabilities_to_logits(probabilities):
+    """`log p`, with p clipped to [ε, 1] for Keras's ε (1e-7); softmax gives the (renormalised) p back."""
+    p = at_least_float32(probabilities)
+    return K.log(K.clip(p, keras.config.epsilon(), 1.0))
+
+
+def _zero_where_impossible(weights, log_p):
+    # 0 · log 0 = 0: no weight on a class means that its log-probability does not count, even at -inf
+    return K.where(weights > 0, weights * K.where(weights > 0, log_p, K.zeros_like(log_p)), K.zeros_like(log_p))
