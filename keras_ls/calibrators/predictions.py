@@ -1,0 +1,71 @@
+"""One pass of a model over a dataset, with labels, weights and masks kept together, as NumPy arrays."""
+
+import keras
+import numpy as np
+
+from keras_ls.ops.examples import flatten_examples
+from keras_ls.ops.masks import get_keras_mask
+
+
+class PredictionReader:
+    """Reads `(labels, predictions, weight)` of a model from a dataset; made once, used every epoch.
+
+    Args:
+        model: a `keras.Model`.
+        batch_size: for data given as arrays.
+    """
+
+    def __init__(self, model, batch_size=256):
+        self.model = model
+        self.batch_size = batch_size
+        self._forward = self._predict
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            self._forward = tf.function(self._predict, reduce_retracing=True)
+
+    def batches(self, data):
+        """Yields flat `(labels, predictions, weight)` arrays: labels `[M]` or `[M, K]`, predictions `[M, K]` or `[M]`.
+
+        Args:
+            data: batches of `(x, y)` or `(x, y, sample_weight)`: a `tf.data.Dataset`, a `keras.utils.PyDataset`, any
+                iterable that can be read again; or one tuple of arrays.
+
+        Raises:
+            ValueError: for batches without labels, or no examples.
+        """
+        empty = True
+        for batch in self._split(data):
+            if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+                raise ValueError(
+                    "Expected batches of (x, y) or (x, y, sample_weight). "
+                    f"Received: {type(batch).__name__}{f' of {len(batch)}' if isinstance(batch, (tuple, list)) else ''}."
+                )
+            x, labels, *weight = batch
+            predictions, mask = self._forward(x)
+            if isinstance(predictions, (tuple, list, dict)):
+                raise ValueError("Expected a model with one output. Received: several. Wrap the one to calibrate.")
+            if 0 in predictions.shape:
+                continue
+            flat = flatten_examples(labels, predictions, weight[0] if weight else None, mask)
+            yield tuple(keras.ops.convert_to_numpy(array) for array in flat)
+            empty = False
+        if empty:
+            raise ValueError("Expected at least one example. Received: an empty dataset.")
+
+    def read(self, data):
+        """All batches, concatenated."""
+        return tuple(np.concatenate(arrays) for arrays in zip(*self.batches(data)))
+
+    def _predict(self, x):
+        predictions = self.model(x, training=False)
+        return predictions, None if isinstance(predictions, (tuple, list, dict)) else get_keras_mask(predictions)
+
+    def _split(self, data):
+        if isinstance(data, keras.utils.PyDataset):
+            return (data[i] for i in range(len(data)))
+        if not isinstance(data, tuple):
+            return data
+        size = len(keras.tree.flatten(data[0])[0])
+        starts = range(0, size, self.batch_size)
+        return (keras.tree.map_structure(lambda a, s=s: a[s : s + self.batch_size], data) for s in starts)

@@ -1,0 +1,108 @@
+"""Calibration on held-out data after every epoch, in the logs and in TensorBoard."""
+
+import warnings
+
+import keras
+import numpy as np
+
+from keras_ls import ops
+from keras_ls.calibrators.predictions import PredictionReader
+from keras_ls.calibrators.temperature_solver import solve_temperature
+from keras_ls.ops.examples import to_probabilities
+from keras_ls.ops.smoothing import probabilities_to_logits
+
+
+class CalibrationCallback(keras.callbacks.Callback):
+    """Writes accuracy, proper scores, ECE and the temperature of held-out data into `logs` after every epoch.
+
+    Keys: `val_accuracy` (unless `fit` has it already), `val_nll`, `val_brier`, `val_ece`, `val_temperature` (the T of
+    least NLL on these data) and `val_calibrated_nll` (the NLL at that T). One pass over the data gives all. Callbacks
+    that come after this one in the list, such as `EarlyStopping(monitor="val_calibrated_nll")`, see them, and so does
+    `History`. T is fitted on the data it is scored on, one number from all examples: use it to steer, not to report.
+
+    Args:
+        validation_data: batches of `(x, y)` or `(x, y, sample_weight)` that can be read every epoch (a
+            `tf.data.Dataset`, a `PyDataset`), or one tuple of arrays.
+        log_dir: directory for TensorBoard scalars (TensorFlow backend), or None. They go to `log_dir/calibration`.
+        num_bins: bins of the ECE.
+        from_logits: whether the model returns logits (default) or probabilities.
+        batch_size: for data given as arrays.
+
+    Raises:
+        ValueError: for data without labels, no examples, NaN predictions.
+
+    Example:
+        >>> import keras, numpy as np, keras_ls as kls
+        >>> x, y = np.eye(4, dtype="float32"), np.arange(4)
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, kernel_initializer="identity")])
+        >>> model.compile("sgd", kls.losses.SmoothedCrossentropy(0.1))
+        >>> callback = kls.callbacks.CalibrationCallback((x, y[::-1]))
+        >>> history = model.fit(x, y, epochs=1, verbose=0, callbacks=[callback]).history
+        >>> history["val_accuracy"], history["val_temperature"]
+        ([0.0], [100.0])
+
+    Reference:
+        Guo et al., 2017. Early stopping on the post-temperature NLL: Berta et al., "Rethinking Early Stopping: Refine,
+        Then Calibrate", 2025.
+    """
+
+    def __init__(self, validation_data, log_dir=None, num_bins=15, from_logits=True, batch_size=256):
+        super().__init__()
+        self.validation_data = validation_data
+        self.log_dir = log_dir
+        self.num_bins = num_bins
+        self.from_logits = from_logits
+        self.batch_size = batch_size
+        self._reader = self._writer = None
+
+    def on_train_begin(self, logs=None):
+        """Opens the TensorBoard log."""
+        self._reader = PredictionReader(self.model, self.batch_size)
+        if self.log_dir is not None:
+            if keras.backend.backend() != "tensorflow":
+                raise ValueError("Expected `log_dir=None`: TensorBoard scalars need the TensorFlow backend of Keras.")
+            import tensorflow as tf
+
+            self._writer = tf.summary.create_file_writer(f"{self.log_dir}/calibration")
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Adds the values to `logs`."""
+        values = self.evaluate()
+        if logs is not None:
+            logs.update({key: value for key, value in values.items() if key != "val_accuracy" or key not in logs})
+        if self._writer is not None:
+            import tensorflow as tf
+
+            with self._writer.as_default(step=epoch):
+                for key, value in values.items():
+                    tf.summary.scalar(key.removeprefix("val_"), value)
+            self._writer.flush()
+
+    def on_train_end(self, logs=None):
+        """Closes the TensorBoard log."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def evaluate(self):
+        """One pass over the data: a dict of the values described above, floats."""
+        labels, predictions, weight = self._reader.read(self.validation_data)
+        p = to_probabilities(predictions, self.from_logits)
+        binary = predictions.ndim == 1
+        if self.from_logits:
+            logits = predictions
+        else:
+            logits = np.log(predictions / (1 - predictions)) if binary else np.asarray(probabilities_to_logits(predictions))
+        predicted = keras.ops.convert_to_numpy(p) >= 0.5 if binary else predictions.argmax(axis=1)
+        truth = labels.argmax(axis=1) if labels.ndim == 2 else labels
+        with warnings.catch_warnings():  # its advice is for a final fit; early epochs are often at a bound
+            warnings.simplefilter("ignore")
+            report = solve_temperature(logits, labels, weight, (0.01, 100.0))
+        return {
+            "val_accuracy": float(np.average(predicted == truth, weights=weight)),
+            "val_nll": report.nll_before,
+            "val_brier": float(ops.brier_score(labels, p, weight)),
+            "val_ece": float(ops.calibration_error(labels, p, self.num_bins, sample_weight=weight)),
+            "val_temperature": report.temperature,
+            "val_calibrated_nll": report.nll_after,
+        }
