@@ -2,10 +2,35 @@
 
 import importlib
 
-from keras_ls import losses, metrics, ops
+from keras_ls import calibrators, callbacks, distillation, losses, metrics, ops
+from keras_ls.distillation import Distiller
 
 __version__ = "0.1.0"
+__all__ = [
+    "Distiller",
+    "calibrators",
+    "callbacks",
+    "data",
+    "distillation",
+    "distribute",
+    "export",
+    "losses",
+    "metrics",
+    "models",
+    "ops",
+    "plots",
+    "studies",
+]
+
+# rooms that bring matplotlib, TensorFlow Datasets and their like: imported when they are first used
+_LAZY = {"data", "distribute", "export", "models", "plots", "studies"}
 
 
 def __getattr__(name):
+    if name in _LAZY:
+        return importlib.import_module(f"keras_ls.{name}")
     raise AttributeError(f"module 'keras_ls' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(set(globals()) | _LAZY)

@@ -89,7 +89,7 @@ def solve_temperature(logits, labels, weight, bounds):
     information = examples.weight.sum() * curvature
     return FitReport(
         temperature=temperature,
-        converged=converged,
+        converged=converged and at_bound is None,
         at_bound=at_bound,
         standard_error=temperature**2 / math.sqrt(information) if information > 0 and not at_bound else math.nan,
         nll_before=before,

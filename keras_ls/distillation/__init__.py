@@ -1,0 +1,7 @@
+"""Knowledge distillation: the Distiller and its losses."""
+
+from keras_ls.distillation.distillation_loss import DistillationLoss
+from keras_ls.distillation.distiller import Distiller
+from keras_ls.distillation.logits_distillation import LogitsDistillation
+
+__all__ = ["DistillationLoss", "Distiller", "LogitsDistillation"]

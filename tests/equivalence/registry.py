@@ -1,0 +1,105 @@
+"""Every public loss, metric, calibrator and distillation loss, with data to try it on: the sweeps run over these.
+
+A new component registers here; `test_registry.py` fails until it does. Each entry makes a fresh component (keyword
+arguments reach its constructor) and a batch `(y_true, y_pred)` of 7 examples: an odd number, so that two replicas get
+unequal shares.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+import keras_ls as kls
+
+CLASSES = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Component:
+    name: str
+    make: Callable
+    batch: Callable
+
+    def __str__(self):
+        return self.name
+
+
+def _logits(shape):
+    return (2.0 * np.random.default_rng(sum(shape)).normal(size=(*shape, CLASSES))).astype("float32")
+
+
+def integers(shape=(7,)):
+    return np.random.default_rng(1).integers(0, CLASSES, shape), _logits(shape)
+
+
+def some_ignored(shape=(7,)):
+    labels, logits = integers(shape)
+    labels[..., ::3] = -1
+    return labels, logits
+
+
+def dense(shape=(7,)):
+    return np.random.default_rng(2).dirichlet(np.ones(CLASSES), shape).astype("float32"), _logits(shape)
+
+
+def binary(shape=(7,)):
+    return np.random.default_rng(3).integers(0, 2, shape).astype("float32"), _logits(shape)[..., 0]
+
+
+def teacher(shape=(7,)):
+    return _logits((*shape, 1))[..., 0, :], _logits(shape)
+
+
+def overconfident(shape=(40,)):
+    """Labels drawn from softmax(z / 3): the right temperature is about 3."""
+    logits = _logits(shape) * 3
+    noise = np.random.default_rng(4).gumbel(size=logits.shape)
+    return (logits / 3 + noise).argmax(axis=-1), logits
+
+
+PRIOR = [0.1, 0.2, 0.3, 0.15, 0.25]
+LOSSES = [
+    Component("SmoothedCrossentropy", kls.losses.SmoothedCrossentropy, integers),
+    Component("SmoothedCrossentropy-dense", kls.losses.SmoothedCrossentropy, dense),
+    Component("SmoothedCrossentropy-hard", lambda **k: kls.losses.SmoothedCrossentropy(0.0, **k), integers),
+    Component("SmoothedCrossentropy-prior", lambda **k: kls.losses.SmoothedCrossentropy(0.3, PRIOR, **k), integers),
+    Component(
+        "SmoothedCrossentropy-ignore", lambda **k: kls.losses.SmoothedCrossentropy(ignore_class=-1, **k), some_ignored
+    ),
+    Component("LogitsDistillation", kls.distillation.LogitsDistillation, teacher),
+    Component(
+        "LogitsDistillation-paper",
+        lambda **k: kls.distillation.LogitsDistillation(4.0, student_temperature=1.0, scale_by_temperature=False, **k),
+        teacher,
+    ),
+]
+METRICS = [
+    Component("ExpectedCalibrationError", kls.metrics.ExpectedCalibrationError, integers),
+    Component("ExpectedCalibrationError-dense", kls.metrics.ExpectedCalibrationError, dense),
+    Component("ExpectedCalibrationError-binary", kls.metrics.ExpectedCalibrationError, binary),
+    Component(
+        "ExpectedCalibrationError-quantile",
+        lambda **k: kls.metrics.ExpectedCalibrationError(3, binning="quantile", closed="right", **k),
+        integers,
+    ),
+    Component(
+        "ExpectedCalibrationError-debiased",
+        lambda **k: kls.metrics.ExpectedCalibrationError(2, norm="l2", debiased=True, **k),
+        integers,
+    ),
+    Component(
+        "ExpectedCalibrationError-max",
+        lambda **k: kls.metrics.ExpectedCalibrationError(3, norm="max", ignore_class=-1, **k),
+        some_ignored,
+    ),
+    Component("BrierScore", kls.metrics.BrierScore, integers),
+    Component("BrierScore-dense", kls.metrics.BrierScore, dense),
+    Component("BrierScore-binary", kls.metrics.BrierScore, binary),
+    Component("NegativeLogLikelihood", kls.metrics.NegativeLogLikelihood, integers),
+    Component(
+        "NegativeLogLikelihood-ignore", lambda **k: kls.metrics.NegativeLogLikelihood(ignore_class=-1, **k), some_ignored
+    ),
+    Component("NegativeLogLikelihood-binary", kls.metrics.NegativeLogLikelihood, binary),
+]
+CALIBRATORS = [Component("TemperatureScaling", kls.calibrators.TemperatureScaling, overconfident)]

@@ -1,0 +1,72 @@
+"""Half-precision inputs are widened first: the same values in float32 give the same result."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.equivalence import registry
+
+HALVES = ["float16", "bfloat16"]
+
+
+def rounded(y_pred, dtype):
+    half = tf.cast(y_pred, dtype)
+    return half, tf.cast(half, "float32")
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("component", registry.LOSSES, ids=str)
+def test_loss(component, dtype):
+    y_true, y_pred = component.batch()
+    half, full = rounded(y_pred, dtype)
+    value = component.make()(y_true, half)
+    assert keras.backend.standardize_dtype(value.dtype) == "float32"
+    assert float(value) == pytest.approx(float(component.make()(y_true, full)), rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", *HALVES])
+@pytest.mark.parametrize("component", registry.LOSSES, ids=str)
+def test_loss_of_huge_logits(component, dtype):
+    # logits of ±1e4: far beyond where exp overflows, within float16's range
+    y_true, y_pred = component.batch()
+    logits = tf.cast(1e4 * np.sign(y_pred), dtype)
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        value = component.make()(y_true, logits)
+    gradient = tf.cast(tape.gradient(value, logits), "float32").numpy()
+    assert np.isfinite(float(value)) and float(value) > 1000
+    assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0.01
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("component", registry.METRICS, ids=str)
+def test_metric(component, dtype):
+    y_true, y_pred = component.batch()
+    half, full = rounded(y_pred, dtype)
+    a, b = component.make(), component.make()
+    a.update_state(y_true, half)
+    b.update_state(y_true, full)
+    assert float(a.result()) == pytest.approx(float(b.result()), rel=1e-6)
+    assert keras.backend.standardize_dtype(a.result().dtype) == "float32"
+
+
+@pytest.mark.parametrize("component", registry.METRICS, ids=str)
+def test_metric_state_under_half_precision_policy(component):
+    y_true, y_pred = component.batch()
+    a, b = component.make(), component.make(dtype="float16")
+    for metric in (a, b):
+        metric.update_state(y_true, y_pred)
+        metric.update_state(y_true, y_pred)
+    assert {keras.backend.standardize_dtype(v.dtype) for v in b.variables} == {"float32"}
+    assert float(b.result()) == pytest.approx(float(a.result()), rel=1e-3)  # only the result is float16
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("component", registry.CALIBRATORS, ids=str)
+def test_calibrator(component, dtype):
+    labels, logits = component.batch()
+    half, full = rounded(logits, dtype)
+    a, b = component.make().fit(half, labels), component.make().fit(full, labels)
+    np.testing.assert_allclose(a(half), b(full), rtol=1e-6)
+    assert keras.backend.standardize_dtype(a(half).dtype) == "float32"

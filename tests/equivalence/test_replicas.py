@@ -1,0 +1,135 @@
+"""One replica equals two, whatever the split: 7 examples become 4 and 3."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_ls as kls
+from tests.equivalence import registry
+
+REDUCTIONS = ["sum_over_batch_size", "sum", "mean_with_sample_weight"]
+
+
+def on_two(strategy, function, *arrays):
+    """Runs `function` on shares of 4 and 3 examples; returns the per-replica results."""
+    shares = [
+        strategy.experimental_distribute_values_from_function(
+            lambda c, a=a: tf.constant(a[:4] if c.replica_id_in_sync_group == 0 else a[4:])
+        )
+        for a in arrays
+    ]
+    return tf.function(lambda *args: strategy.run(function, args=args))(*shares)
+
+
+def with_mask(y_pred, mask):
+    y_pred._keras_mask = mask
+    return y_pred
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("masked", [False, True], ids=["plain", "masked"])
+@pytest.mark.parametrize("component", registry.LOSSES, ids=str)
+def test_loss_gradient(two_replicas, component, masked, reduction):
+    y_true, y_pred = component.batch((7, 3))
+    weight = np.linspace(0.5, 2.0, 21, dtype="float32").reshape(7, 3)
+    mask = np.arange(21).reshape(7, 3) % 4 != 1 if masked else np.ones((7, 3), bool)
+    loss = component.make(reduction=reduction)
+
+    def gradient(y, p, w, m):
+        with tf.GradientTape() as tape:
+            tape.watch(p)
+            value = loss(y, with_mask(tf.identity(p), m) if masked else p, w)
+        return tape.gradient(value, p)
+
+    one = gradient(*map(tf.constant, (y_true, y_pred, weight, mask)))
+    two = two_replicas.experimental_local_results(on_two(two_replicas, gradient, y_true, y_pred, weight, mask))
+    np.testing.assert_allclose(np.concatenate(two), one, atol=5e-7)
+
+
+@pytest.mark.parametrize("masked", [False, True], ids=["plain", "masked"])
+@pytest.mark.parametrize("component", registry.METRICS, ids=str)
+def test_metric(two_replicas, component, masked):
+    y_true, y_pred = component.batch((7, 3))
+    weight = np.linspace(0.5, 2.0, 21, dtype="float32").reshape(7, 3)
+    if masked:
+        weight = weight * (np.arange(21).reshape(7, 3) % 4 != 1)
+    if "binary" in component.name:
+        y_true, y_pred = y_true[..., None], y_pred[..., None]
+    one = component.make()
+    one.update_state(y_true, y_pred, weight)
+    with two_replicas.scope():
+        two = component.make()
+    on_two(two_replicas, two.update_state, y_true, y_pred, weight)
+    assert float(two.result()) == pytest.approx(float(one.result()), rel=1e-6)
+    assert float(one.result()) > 0
+
+
+def classifier(seed=0):
+    keras.utils.set_random_seed(seed)
+    return keras.Sequential([keras.Input((4,)), keras.layers.Dense(6, activation="tanh"), keras.layers.Dense(5)])
+
+
+def data(examples):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(examples, 4)).astype("float32")
+    weight = rng.integers(0, 4, examples).astype("float32")
+    return tf.data.Dataset.from_tensor_slices((x, rng.integers(0, 5, examples), weight)).batch(8)
+
+
+def fitted(make, examples):
+    model = make()
+    history = model.fit(data(examples), epochs=2, verbose=0, shuffle=False).history
+    logs = model.evaluate(data(examples), verbose=0, return_dict=True)
+    return model, history, logs
+
+
+def assert_same_training(strategy, make, examples):
+    one, history_one, logs_one = fitted(make, examples)
+    with strategy.scope():
+        two, history_two, logs_two = fitted(make, examples)
+    for a, b in zip(one.get_weights(), two.get_weights()):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    assert history_one.keys() == history_two.keys()
+    for key in history_one:
+        np.testing.assert_allclose(history_two[key], history_one[key], atol=1e-6, err_msg=key)
+    for key in logs_one:
+        np.testing.assert_allclose(logs_two[key], logs_one[key], atol=1e-6, err_msg=key)
+
+
+# the last batch has 8 examples (4 and 4), 5 (3 and 2), or 1 (1 and none)
+SIZES = [24, 21, 17]
+
+
+@pytest.mark.parametrize("examples", SIZES)
+def test_fit(two_replicas, examples):
+    def make():
+        model = classifier()
+        model.compile(
+            keras.optimizers.SGD(0.5),
+            kls.losses.SmoothedCrossentropy(0.1),
+            weighted_metrics=[kls.metrics.ExpectedCalibrationError(3), kls.metrics.BrierScore()],
+            jit_compile=False,
+        )
+        return model
+
+    assert_same_training(two_replicas, make, examples)
+
+
+@pytest.mark.parametrize("examples", SIZES)
+@pytest.mark.parametrize("component", [c for c in registry.LOSSES if c.batch is registry.teacher], ids=str)
+def test_distiller_fit(two_replicas, component, examples):
+    teacher = classifier(1)
+
+    def make():
+        student = classifier()
+        student.layers[0].kernel_regularizer = keras.regularizers.L2(0.01)
+        distiller = kls.Distiller(teacher, student, [component.make()], [2.0], student_loss_weight=0.3)
+        distiller.compile(
+            keras.optimizers.SGD(0.5),
+            kls.losses.SmoothedCrossentropy(0.1),
+            weighted_metrics=[kls.metrics.NegativeLogLikelihood()],
+        )
+        return distiller
+
+    assert_same_training(two_replicas, make, examples)

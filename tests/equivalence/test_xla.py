@@ -1,0 +1,86 @@
+"""`jit_compile=True` changes nothing."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_ls as kls
+from tests.equivalence import registry
+from tests.equivalence.test_replicas import classifier, data
+
+
+@pytest.mark.parametrize("component", registry.LOSSES, ids=str)
+def test_loss(component):
+    y_true, y_pred = map(tf.constant, component.batch())
+    weight = tf.constant(np.linspace(0.5, 2.0, 7, dtype="float32"))
+    loss = component.make()
+
+    def value_and_gradient(p):
+        with tf.GradientTape() as tape:
+            tape.watch(p)
+            value = loss(y_true, p, weight)
+        return value, tape.gradient(value, p)
+
+    eager = value_and_gradient(y_pred)
+    compiled = tf.function(value_and_gradient, jit_compile=True)(y_pred)
+    np.testing.assert_allclose(compiled[0], eager[0], rtol=1e-6)
+    np.testing.assert_allclose(compiled[1], eager[1], atol=1e-6)
+
+
+@pytest.mark.parametrize("component", registry.METRICS, ids=str)
+def test_metric(component):
+    y_true, y_pred = map(tf.constant, component.batch())
+    eager, compiled = component.make(), component.make()
+    eager.update_state(y_true, y_pred)
+    tf.function(compiled.update_state, jit_compile=True)(y_true, y_pred)
+    result = tf.function(lambda: compiled.result(), jit_compile=True)()
+    assert float(result) == pytest.approx(float(eager.result()), rel=1e-6)
+
+
+@pytest.mark.parametrize("component", registry.CALIBRATORS, ids=str)
+def test_calibrator(component):
+    labels, logits = component.batch()
+    calibrator = component.make().fit(logits, labels)
+    compiled = tf.function(lambda z: calibrator(z), jit_compile=True)(tf.constant(logits))
+    np.testing.assert_allclose(compiled, calibrator(logits), rtol=1e-6)
+
+
+def test_distiller_fit():
+    def trained(jit_compile):
+        student = classifier()
+        distiller = kls.Distiller(classifier(1), student, kls.distillation.LogitsDistillation())
+        distiller.compile(keras.optimizers.SGD(0.5), kls.losses.SmoothedCrossentropy(0.1), jit_compile=jit_compile)
+        history = distiller.fit(data(24), epochs=2, verbose=0, shuffle=False).history
+        return student.get_weights(), history
+
+    (weights, history), (compiled_weights, compiled_history) = trained(False), trained(True)
+    for a, b in zip(weights, compiled_weights):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    for key in history:
+        np.testing.assert_allclose(compiled_history[key], history[key], rtol=1e-5)
+
+
+@pytest.mark.parametrize("component", registry.METRICS, ids=str)
+def test_traced_nan_prediction_makes_the_result_nan(component):
+    # inside a traced function no error can be raised: the NaN must show, never fall into a bin
+    y_true, y_pred = component.batch()
+    y_pred = y_pred.copy()
+    y_pred[1] = np.nan
+    metric = component.make()
+    tf.function(metric.update_state, jit_compile=True)(tf.constant(y_true), tf.constant(y_pred))
+    assert np.isnan(float(metric.result()))
+
+
+@pytest.mark.parametrize("component", [c for c in registry.LOSSES + registry.METRICS if c.batch is registry.integers], ids=str)
+def test_traced_label_out_of_range_makes_the_result_nan(component):
+    y_true, y_pred = component.batch()
+    y_true = y_true.copy()
+    y_true[1] = registry.CLASSES
+    made = component.make()
+    if isinstance(made, keras.metrics.Metric):
+        tf.function(made.update_state, jit_compile=True)(tf.constant(y_true), tf.constant(y_pred))
+        value = made.result()
+    else:
+        value = tf.function(made.__call__, jit_compile=True)(tf.constant(y_true), tf.constant(y_pred))
+    assert np.isnan(float(value))
