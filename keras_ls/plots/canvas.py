@@ -24,7 +24,7 @@ def label_axes(ax, xlabel, ylabel, title=None):
     ax.set_ylabel(ylabel, fontsize=LABEL_SIZE, labelpad=2)
     if title is not None:
         ax.set_title(title, fontsize=LABEL_SIZE)
-    ax.tick_params(labelsize=TICK_SIZE)
+    ax.tick_params(labelsize=TICK_SIZE, length=2.5, pad=2)
     ax.spines[["top", "right"]].set_visible(False)
 
 

@@ -36,9 +36,10 @@ def place_labels(ax, anchors, texts, colors):
     ax.autoscale_view()
     points_a_pixel = 72 / ax.figure.dpi
     size = FontProperties(size=TICK_SIZE).get_size_in_points()
-    paths = [np.transpose(line.get_data()) for line in ax.lines if line.get_linestyle() != "None"]
-    paths += [np.asarray(part) for c in ax.collections if isinstance(c, LineCollection) for part in c.get_segments()]
-    spots = np.concatenate([_along(ax.transData.transform(path) * points_a_pixel) for path in paths])
+    paths = [line.get_transform().transform(line.get_xydata()) for line in ax.lines if line.get_linestyle() != "None"]
+    bars = [collection for collection in ax.collections if isinstance(collection, LineCollection)]
+    paths += [bar.get_transform().transform(segment) for bar in bars for segment in bar.get_segments()]
+    spots = np.concatenate([_along(path * points_a_pixel) for path in paths])
     costs = np.ones(len(spots))
     frame = ax.get_window_extent().extents * points_a_pixel
     for anchor, text, color in zip(anchors, texts, colors):
@@ -77,7 +78,8 @@ def place_labels(ax, anchors, texts, colors):
 
 def _along(corners, spacing=2.0):
     # points along a broken line, about `spacing` apart
+    corners = corners[np.isfinite(corners).all(axis=1)]
     parts = [corners]
     for a, b in pairwise(corners):
-        parts.append(np.linspace(a, b, 2 + int(np.linalg.norm(b - a) / spacing)))
+        parts.append(np.linspace(a, b, 2 + int(min(np.linalg.norm(b - a) / spacing, 1000))))
     return np.concatenate(parts)

@@ -128,8 +128,8 @@ class ProjectionDisplay:
             >>> import keras_ls as kls
             >>> near = kls.plots.ProjectionDisplay([[0.0, 0.0], [1.0, 1.0]], [0, 1], ["a", "b", "c"])
             >>> far = kls.plots.ProjectionDisplay([[100.0, 50.0]], [2], ["a", "b", "c"])
-            >>> [float(limit) for limit in kls.plots.ProjectionDisplay.common_limits([near, far])]
-            [-6.0, 106.0, -31.0, 81.0]
+            >>> [round(float(limit)) for limit in kls.plots.ProjectionDisplay.common_limits([near, far])]
+            [-6, 106, -31, 81]
         """
         clouds = [cloud for d in displays for cloud in (d.points, d.templates) if cloud is not None]
         low, high = np.min([c.min(axis=0) for c in clouds], axis=0), np.max([c.max(axis=0) for c in clouds], axis=0)
@@ -197,7 +197,7 @@ class ProjectionDisplay:
     def from_dict(cls, data):
         """Rebuilds a display from the data that `to_dict` returned; `ValueError` for anything else."""
         required = ("points", "labels", "class_names")
-        return cls(**checked_saved("ProjectionDisplay", data, required, optional=["templates", "title"]))
+        return cls(**checked_saved(cls.__name__, data, required, optional=["templates", "title"]))
 
 
 def _three(name, values, text=True):

@@ -2,19 +2,14 @@
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
-from scipy.special import betaincinv
 
-from keras_ls.ops.binning import bin_statistics, quantile_bin_index, uniform_bin_index
-from keras_ls.ops.calibration import NAN_ADVICE, checked_calibration_options
-from keras_ls.ops.checks import check_no_nan, concrete
-from keras_ls.ops.examples import confidence_and_accuracy, dropped, flatten_examples, to_probabilities
 from keras_ls.plots.canvas import INK, LABEL_SIZE, MIDTONE, TICK_SIZE, label_axes, own_or_given
+from keras_ls.plots.reliability_bins import bins_of_predictions, check_unit_interval, jeffreys_interval
 from keras_ls.plots.saved_data import as_numbers, check_finite, checked_saved, to_plain
 
 STRIP = 0.24  # height of the strip under the bars, in units of accuracy
 NARROWEST = 0.006  # equal confidences share a quantile bin of no width: drawn this wide to be seen
 TOP = 1.02  # of both axes: dots at 1 are whole
-ROUNDING = 1e-4
 
 ACCURACY = {"facecolor": "#A6CEE3", "edgecolor": INK, "linewidth": 0.6}
 OVER = {"facecolor": "#FDEBE0", "edgecolor": "#C04A00", "linewidth": 0.8, "hatch": "/////"}
@@ -73,8 +68,8 @@ class ReliabilityDisplay:
             )
         for key, values in (("accuracy", self.accuracy), ("confidence", self.confidence)):
             values[self.weight == 0] = np.nan
-            _check_unit_interval(f"`{key}` of every bin with weight", values[self.weight > 0])
-        _check_unit_interval("`edges`", self.edges)
+            check_unit_interval(f"`{key}` of every bin with weight", values[self.weight > 0])
+        check_unit_interval("`edges`", self.edges)
         if (np.diff(self.edges) < 0).any():
             raise ValueError(f"Expected `edges` in ascending order. Received: {self.edges.tolist()}.")
 
@@ -122,24 +117,8 @@ class ReliabilityDisplay:
             >>> [(row["upper"], row["weight"], row["accuracy"]) for row in display.table]
             [(0.5, 0.0, None), (1.0, 4.0, 0.75)]
         """
-        checked_calibration_options(num_bins, binning, "l1", closed, False)
-        labels, logits, weight = flatten_examples(labels, logits, sample_weight)
-        confidence, accuracy = confidence_and_accuracy(labels, to_probabilities(logits, from_logits))
-        confidence = dropped(confidence, weight)
-        check_no_nan("logits" if from_logits else "probabilities", confidence, NAN_ADVICE)
-        known, kept = concrete(confidence), concrete(weight) != 0
-        if not kept.any():
-            raise ValueError("Expected an example of positive weight. Received: a `sample_weight` of 0 everywhere.")
-        _check_unit_interval("`probabilities`", known, "Pass `from_logits=True` for logits.")
-        if binning == "uniform":
-            index = uniform_bin_index(confidence, num_bins, closed)
-            edges = np.arange(num_bins + 1) / num_bins
-        else:
-            index = quantile_bin_index(confidence, weight, num_bins, closed)
-            edges = _quantile_edges(concrete(index)[kept], known[kept], num_bins, closed)
-        sums = concrete(bin_statistics(index, confidence, accuracy, weight, num_bins))
-        means = sums[1:] / np.where(sums[0] > 0, sums[0], np.nan)
-        return cls(sums[0], means[0], means[1], edges, name=name).plot(ax)
+        bins = bins_of_predictions(labels, logits, num_bins, binning, closed, from_logits, sample_weight)
+        return cls(*bins, name=name).plot(ax)
 
     @property
     def calibration_error(self):
@@ -149,11 +128,7 @@ class ReliabilityDisplay:
     @property
     def interval(self):
         """`[2, B]`: the 95 % Jeffreys interval of each accuracy, its weight taken for a count; NaN for an empty bin."""
-        hits, misses = self.weight * self.accuracy, self.weight * (1 - self.accuracy)
-        low, high = (betaincinv(hits + 0.5, np.maximum(misses, 0) + 0.5, q) for q in (0.025, 0.975))
-        low = np.where(hits <= 0, 0.0, np.minimum(low, self.accuracy))
-        high = np.where(misses <= 0, 1.0, np.maximum(high, self.accuracy))
-        return np.where(self.weight > 0, [low, high], np.nan)
+        return jeffreys_interval(self.weight, self.accuracy)
 
     @property
     def table(self):
@@ -218,6 +193,7 @@ class ReliabilityDisplay:
             alignment="left",
             fontsize=TICK_SIZE,
             title_fontsize=LABEL_SIZE,
+            frameon=not over,
             edgecolor="none",
             framealpha=0.9,
             borderpad=0.2,
@@ -249,18 +225,4 @@ class ReliabilityDisplay:
     def from_dict(cls, data):
         """Rebuilds a display from the data that `to_dict` returned; `ValueError` for anything else."""
         required = ("weight", "accuracy", "confidence", "edges")
-        return cls(**checked_saved("ReliabilityDisplay", data, required, optional=["name"]))
-
-
-def _check_unit_interval(name, values, advice="They are fractions of 1."):
-    if not ((values >= -ROUNDING) & (values <= 1 + ROUNDING)).all():
-        raise ValueError(f"Expected {name} in [0, 1]. Received: {values.min()} to {values.max()}. {advice}")
-
-
-def _quantile_edges(index, confidence, num_bins, closed):
-    # the inner edges are confidences of examples: the lowest that a bin may hold, or the highest of the bins before it
-    if closed == "left":
-        inner = [confidence[index >= k].min() for k in range(1, num_bins)]
-    else:
-        inner = [confidence[index < k].max() for k in range(1, num_bins)]
-    return np.array([confidence.min(), *inner, confidence.max()])
+        return cls(**checked_saved(cls.__name__, data, required, optional=["name"]))

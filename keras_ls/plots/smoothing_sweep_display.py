@@ -128,7 +128,7 @@ class SmoothingSweepDisplay:
     @classmethod
     def from_dict(cls, data):
         """Rebuilds a display from the data that `to_dict` returned; `ValueError` for anything else."""
-        return cls(**checked_saved("SmoothingSweepDisplay", data, ["curves"], optional=["xlabel", "ylabel"]))
+        return cls(**checked_saved(cls.__name__, data, ["curves"], optional=["xlabel", "ylabel"]))
 
 
 def _checked_curve(name, curve):

@@ -1,0 +1,131 @@
+"""The command line, `keras-ls`."""
+
+import pathlib
+import sys
+import time
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+import keras_ls as kls
+from keras_ls.ops.checks import checked_choice, checked_count
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Studies of label smoothing, calibration and distillation.",
+)
+console = Console()
+
+Names = Annotated[list[str], typer.Argument(metavar="STUDY...", help="One or more studies; `keras-ls list` names them.")]
+Size = Annotated[str, typer.Option(help="How much: tiny.")]
+Dataset = Annotated[str | None, typer.Option(help="Another dataset than the study's own.")]
+Seeds = Annotated[int | None, typer.Option(help="How many seeds, from 0; the study's own number by default.")]
+Strategy = Annotated[str, typer.Option(help="Where to train: auto, one, mirrored, multi_worker or tpu.")]
+Out = Annotated[pathlib.Path | None, typer.Option(help="Directory of results; runs/SIZE by default.")]
+Directory = Annotated[pathlib.Path, typer.Argument(metavar="DIR", help="A directory that `keras-ls run` wrote.")]
+
+
+def main():
+    """Entry point: bad input ends with one sentence and exit code 2, without a traceback."""
+    try:
+        app()
+    except (ValueError, OSError) as error:
+        Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("Stopped. The same command goes on from here.")
+        sys.exit(130)
+
+
+@app.command("list")
+def list_studies():
+    """Lists the studies, sizes and datasets."""
+    table = Table("study", "dataset", "what it shows", title="Studies", title_justify="left")
+    for name, study in kls.studies.STUDIES.items():
+        table.add_row(name, study.dataset, study.about)
+    console.print(table)
+    console.print("Sizes: " + "; ".join(f"{size} ({about})" for size, about in kls.studies.SIZES.items()))
+    console.print("Datasets: " + ", ".join(kls.data.DATASETS))
+
+
+@app.command()
+def run(
+    names: Names,
+    size: Size = "tiny",
+    dataset: Dataset = None,
+    seeds: Seeds = None,
+    strategy: Strategy = "auto",
+    out: Out = None,
+):
+    """Runs studies: trains what is missing, prints the tables, and writes JSON, figures, models and a report."""
+    started = time.monotonic()
+    checked_choice("size", size, kls.studies.SIZES)
+    settings = {"size": size}
+    if dataset is not None:
+        settings["dataset"] = checked_choice("dataset", dataset, kls.data.DATASETS)
+    if seeds is not None:
+        settings["seeds"] = tuple(range(checked_count("seeds", seeds)))
+    chosen = [kls.studies.STUDIES[checked_choice("study", name, kls.studies.STUDIES)](**settings) for name in names]
+    scope = kls.distribute.strategy(strategy)
+    out = out or pathlib.Path("runs") / size
+    store = kls.studies.Store(out, scope)
+    for study in chosen:
+        result = _progress(study, store)
+        result.save(out / f"{study.name}.json")
+        kls.studies.save_figures(result, out)
+        _print_result(result)
+    path = kls.studies.write_report(kls.studies.read_results(out).values(), out)
+    console.print(f"Done in {time.monotonic() - started:.0f} s. Open [bold]{path}[/] in a browser.", soft_wrap=True)
+
+
+@app.command()
+def report(directory: Directory):
+    """Draws figures and report again from the JSON in DIR."""
+    results = kls.studies.read_results(directory)
+    for result in results.values():
+        kls.studies.save_figures(result, directory)
+        _print_result(result)
+    console.print(f"Open [bold]{kls.studies.write_report(results.values(), directory)}[/] in a browser.", soft_wrap=True)
+
+
+def _progress(study, store):
+    trainings = list(dict.fromkeys(study.trainings()))
+    columns = [
+        TextColumn("[bold]{task.fields[study]}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    ]
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("", total=len(trainings), study=study.name)
+        for i, (training, done) in enumerate(study.run(store)):
+            progress.update(task, completed=i, description=("read " if done else "train ") + training.name)
+            if not console.is_terminal and not done and i % 5 == 0:
+                console.print(f"{study.name}: {i}/{len(trainings)} {training.name}", soft_wrap=True, highlight=False)
+        progress.update(task, completed=len(trainings), description="done")
+    return study.summarise(store)
+
+
+def _print_result(result):
+    for table in result.tables:
+        drawn = Table(*table.columns, title=table.title, title_justify="left")
+        for row in table.rows:
+            drawn.add_row(*row)
+        console.print(drawn)
+        console.print(table.note, style="dim", highlight=False)
+    directions = Table("claim", "paper", "difference here", "verdict", title="Directions", title_justify="left")
+    for found in result.directions:
+        color = "green" if found["verdict"] == "reproduced" else "yellow"
+        directions.add_row(found["claim"], found["paper"], found["difference"], f"[{color}]{found['verdict']}")
+    console.print(directions)
+
+
+if __name__ == "__main__":
+    main()

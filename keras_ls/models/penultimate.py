@@ -1,0 +1,44 @@
+"""The penultimate activations of a classifier and the templates of its last layer."""
+
+import keras
+from keras import ops as K
+
+
+def penultimate(model):
+    """A model that returns the inputs of the layer "logits" and its outputs: `[N, D]` and `[N, K]`.
+
+    Args:
+        model: a functional `keras.Model` with a Dense layer named "logits".
+
+    Returns:
+        A `keras.Model` with two outputs; it shares the layers.
+
+    Raises:
+        ValueError: when there is no such layer.
+
+    Example:
+        >>> import keras_ls as kls
+        >>> [shape[-1] for shape in kls.models.penultimate(kls.models.mlp((64,), 10, widths=(32,))).output_shape]
+        [32, 10]
+    """
+    layer = model.get_layer("logits")
+    return keras.Model(model.inputs, [layer.input, layer.output])
+
+
+def templates(model):
+    """The columns of the last layer's kernel, one template a class: `[K, D]`.
+
+    The bias is left out: it shifts a logit by a constant and does not move the plane through the templates.
+
+    Args:
+        model: a `keras.Model` with a Dense layer named "logits".
+
+    Returns:
+        NumPy `[K, D]`.
+
+    Example:
+        >>> import keras_ls as kls
+        >>> kls.models.templates(kls.models.mlp((64,), 10, widths=(32,))).shape
+        (10, 32)
+    """
+    return K.convert_to_numpy(model.get_layer("logits").kernel.value).T

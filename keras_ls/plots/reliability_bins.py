@@ -1,0 +1,58 @@
+"""What a reliability diagram draws, computed: the bins of predictions, their edges and intervals."""
+
+import numpy as np
+from scipy.special import betaincinv
+
+from keras_ls.ops.binning import bin_statistics, quantile_bin_index, uniform_bin_index
+from keras_ls.ops.calibration import NAN_ADVICE, checked_calibration_options
+from keras_ls.ops.checks import check_no_nan, concrete
+from keras_ls.ops.examples import confidence_and_accuracy, dropped, flatten_examples, to_probabilities
+
+ROUNDING = 1e-4  # by which half-precision probabilities may leave [0, 1]
+
+
+def bins_of_predictions(labels, logits, num_bins, binning, closed, from_logits, sample_weight):
+    """Returns `(weight, accuracy, confidence, edges)` of predictions, the means NaN where a bin is empty."""
+    checked_calibration_options(num_bins, binning, "l1", closed, False)
+    labels, logits, weight = flatten_examples(labels, logits, sample_weight)
+    confidence, accuracy = confidence_and_accuracy(labels, to_probabilities(logits, from_logits))
+    confidence = dropped(confidence, weight)
+    check_no_nan("logits" if from_logits else "probabilities", confidence, NAN_ADVICE)
+    known, kept = concrete(confidence), concrete(weight) != 0
+    if not kept.any():
+        raise ValueError("Expected an example of positive weight. Received: a `sample_weight` of 0 everywhere.")
+    check_unit_interval("`probabilities`", known, "Pass `from_logits=True` for logits.")
+    if binning == "uniform":
+        index = uniform_bin_index(confidence, num_bins, closed)
+        edges = np.arange(num_bins + 1) / num_bins
+    else:
+        index = quantile_bin_index(confidence, weight, num_bins, closed)
+        edges = _quantile_edges(concrete(index)[kept], known[kept], num_bins, closed)
+    sums = concrete(bin_statistics(index, confidence, accuracy, weight, num_bins))
+    means = sums[1:] / np.where(sums[0] > 0, sums[0], np.nan)
+    return sums[0], means[0], means[1], edges
+
+
+def jeffreys_interval(count, mean, level=0.95):
+    """`[2, B]`: quantiles of `Beta(½ + hits, ½ + misses)`; 0 without a hit, 1 without a miss, NaN without a count."""
+    hits, misses = np.maximum(count * mean, 0), np.maximum(count * (1 - mean), 0)
+    low, high = (betaincinv(hits + 0.5, misses + 0.5, tail) for tail in ((1 - level) / 2, (1 + level) / 2))
+    # the mean lies inside, also that of soft targets or fractions of an example
+    low = np.where(hits == 0, 0.0, np.minimum(low, mean))
+    high = np.where(misses == 0, 1.0, np.maximum(high, mean))
+    return np.where(count > 0, [low, high], np.nan)
+
+
+def check_unit_interval(name, values, advice="They are fractions of 1."):
+    """Raises `ValueError` for values outside [0, 1], NaN among them."""
+    if not ((values >= -ROUNDING) & (values <= 1 + ROUNDING)).all():
+        raise ValueError(f"Expected {name} in [0, 1]. Received: {values.min()} to {values.max()}. {advice}")
+
+
+def _quantile_edges(index, confidence, num_bins, closed):
+    # an inner edge is an example's confidence: the lowest from its bin on, or the highest of the bins before
+    if closed == "left":
+        inner = [confidence[index >= k].min() for k in range(1, num_bins)]
+    else:
+        inner = [confidence[index < k].max() for k in range(1, num_bins)]
+    return np.array([confidence.min(), *inner, confidence.max()])

@@ -1,0 +1,27 @@
+"""The paper's studies: settings, trainings that resume, results as JSON, figures and a report."""
+
+from keras_ls.studies.calibration_study import CalibrationStudy
+from keras_ls.studies.distillation_study import DistillationStudy
+from keras_ls.studies.figures import save_figures
+from keras_ls.studies.projection_study import ProjectionStudy
+from keras_ls.studies.report import read_results, write_report
+from keras_ls.studies.result import StudyResult
+from keras_ls.studies.store import Store
+from keras_ls.studies.training import Training
+
+__all__ = [
+    "SIZES",
+    "STUDIES",
+    "CalibrationStudy",
+    "DistillationStudy",
+    "ProjectionStudy",
+    "Store",
+    "StudyResult",
+    "Training",
+    "read_results",
+    "save_figures",
+    "write_report",
+]
+
+STUDIES = {study.name: study for study in (ProjectionStudy, CalibrationStudy, DistillationStudy)}
+SIZES = {"tiny": "embedded data, no network, minutes on two cores"}

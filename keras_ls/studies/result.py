@@ -1,0 +1,118 @@
+"""What a study found: numbers, tables, figures as data, and where they come from. One JSON file."""
+
+import dataclasses
+import json
+import platform
+import sys
+
+from keras_ls.ops.checks import checked_choice
+from keras_ls.studies.store import write_beside
+
+FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Rows of text.
+
+    Attributes:
+        title: a sentence.
+        columns: headings.
+        rows: one text a column.
+        note: what a reader must know of the numbers.
+    """
+
+    title: str
+    columns: tuple
+    rows: tuple
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """Displays in a grid.
+
+    Attributes:
+        name: file name without suffix.
+        kind: class name in `keras_ls.plots`.
+        panels: rows of `to_dict()` of that class.
+        reading: how to read it, a sentence or two.
+    """
+
+    name: str
+    kind: str
+    panels: tuple
+    reading: str
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyResult:
+    """The result of one study.
+
+    Attributes:
+        study: its name.
+        config: its settings.
+        tables: `Table`s.
+        directions: what the paper claims and whether it shows, as `intervals.direction` returns it.
+        figures: `Figure`s.
+        values: every number, by method and metric, one a seed.
+        provenance: command, versions, seeds, data fingerprint.
+    """
+
+    study: str
+    config: dict
+    tables: tuple
+    directions: tuple
+    figures: tuple
+    values: dict
+    provenance: dict
+
+    def save(self, path):
+        """Writes JSON beside and renames it."""
+        facts = {"format": FORMAT, **dataclasses.asdict(self)}
+        text = json.dumps(facts, indent=1, allow_nan=False, default=_plain)
+        write_beside(path, lambda p: p.write_text(text, encoding="utf-8"))
+
+    @classmethod
+    def load(cls, path):
+        """Reads what `save` wrote.
+
+        Raises:
+            ValueError: for a file that is not such a result.
+        """
+        try:
+            facts = json.loads(path.read_text(encoding="utf-8"))
+            checked_choice("format", facts.pop("format"), [FORMAT])
+            facts["tables"] = tuple(Table(**table) for table in facts["tables"])
+            facts["figures"] = tuple(Figure(**figure) for figure in facts["figures"])
+            return cls(**facts)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(
+                f"Expected the result of a study, written by `keras-ls run`. Received: {path} ({error}). Run the study again."
+            ) from error
+
+
+def provenance(fingerprints, seeds, command=None):
+    """Where a result comes from.
+
+    Args:
+        fingerprints: dataset name → fingerprint.
+        seeds: the seeds.
+        command: the command line; None for this process's.
+
+    Returns:
+        A dict of text and numbers.
+    """
+    import importlib.metadata
+
+    names = ["keras_ls", "keras", "tensorflow", "numpy", "scikit-learn"]
+    return {
+        "command": command or " ".join(["keras-ls", *sys.argv[1:]]),
+        "versions": {"python": platform.python_version()} | {n: importlib.metadata.version(n) for n in names},
+        "seeds": list(seeds),
+        "data": dict(fingerprints),
+    }
+
+
+def _plain(value):
+    return value.tolist() if hasattr(value, "tolist") else str(value)

@@ -1,0 +1,88 @@
+"""One network trained once: everything that its weights depend on, and nothing else."""
+
+import dataclasses
+import hashlib
+import json
+
+import keras
+import tensorflow as tf
+
+from keras_ls import data, models
+from keras_ls.distillation import Distiller, LogitsDistillation
+from keras_ls.losses import SmoothedCrossentropy
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """A network, its data and its loss. Equal trainings give equal weights and are done once.
+
+    Attributes:
+        dataset: name of the dataset.
+        widths: hidden layers of the network.
+        label_smoothing: α; not used with a teacher.
+        teacher: the training of the teacher that alone is learned from (the paper's β = 1), or None.
+        temperature: of the teacher; the student's stays 1, as in the paper.
+        epochs: passes over the training split.
+        batch_size: examples a step.
+        learning_rate: of Adam.
+        seed: of initial weights and order of examples.
+    """
+
+    dataset: str
+    widths: tuple
+    label_smoothing: float = 0.0
+    teacher: "Training | None" = None
+    temperature: float = 1.0
+    epochs: int = 40
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    seed: int = 0
+
+    @property
+    def name(self):
+        """Readable, and unique among the trainings of a run together with `key`."""
+        network = "mlp-" + "x".join(map(str, self.widths))
+        if self.teacher is None:
+            return f"{self.dataset}-{network}-alpha{self.label_smoothing:g}-seed{self.seed}"
+        teacher = f"teacher-alpha{self.teacher.label_smoothing:g}-T{self.temperature:g}"
+        return f"{self.dataset}-{network}-{teacher}-seed{self.seed}"
+
+    def key(self, fingerprint):
+        """Hash of the training, the data and the versions that decide its weights."""
+        facts = {
+            "training": dataclasses.asdict(self),
+            "data": fingerprint,
+            "keras": keras.__version__,
+            "tensorflow": tf.__version__,
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+    def run(self, teacher=None, strategy=None):
+        """Trains and returns the network.
+
+        Args:
+            teacher: the trained teacher, where `self.teacher` names one.
+            strategy: a `tf.distribute` strategy, or None.
+
+        Returns:
+            A `keras.Model`, not compiled.
+        """
+        splits = data.load(self.dataset)
+        x, y = splits.train
+        keras.utils.set_random_seed(self.seed)
+        with (strategy or tf.distribute.get_strategy()).scope():
+            network = models.mlp(x.shape[1:], splits.num_classes, self.widths)
+            optimizer = keras.optimizers.Adam(self.learning_rate)
+            steps = -(-len(x) // self.batch_size)
+            settings = {"steps_per_execution": steps, "jit_compile": False}  # XLA would compile longer than it runs
+            if self.teacher is None:
+                trainer = keras.Model(network.inputs, network.outputs)  # leaves `network` itself without an optimizer
+                trainer.compile(optimizer, SmoothedCrossentropy(self.label_smoothing), **settings)
+            else:
+                distillation = LogitsDistillation(self.temperature, student_temperature=1, scale_by_temperature=False)
+                trainer = Distiller(teacher, network, distillation, student_loss_weight=0.0)
+                trainer.compile(optimizer, **settings)
+        examples = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(len(x), seed=self.seed)
+        # one long epoch: at this size Keras's own work between epochs takes longer than the epochs
+        trainer.fit(examples.repeat(self.epochs).batch(self.batch_size), verbose=0)
+        return network

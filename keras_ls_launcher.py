@@ -1,0 +1,36 @@
+"""What the command `keras-ls` starts: loads TensorFlow without the notices that it writes while it loads.
+
+They tell of CUDA libraries and CPU instructions, come before any log level is read, and would stand above every table.
+A module of its own, because importing anything in `keras_ls` imports Keras first.
+"""
+
+import contextlib
+import os
+import sys
+
+
+def main():
+    """Runs the command line."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if "--help" not in sys.argv:
+        with quiet_stderr():
+            import tensorflow as tf
+
+            tf.constant(0)  # the notices on devices come with the first tensor
+    from keras_ls.cli import main as run
+
+    run()
+
+
+@contextlib.contextmanager
+def quiet_stderr():
+    """Sends what native code writes to stderr to nowhere; Python's own errors still surface as exceptions."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
