@@ -16,7 +16,7 @@ def main():
         with quiet_stderr():
             import tensorflow as tf
 
-            tf.constant(0)  # the notices on devices come with the first tensor
+            tf.config.list_physical_devices()  # looks for GPUs, without starting the runtime that a strategy configures
     from keras_ls.cli import main as run
 
     run()

@@ -20,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Studies of label smoothing, calibration and distillation.",
 )
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 120)
 
 Names = Annotated[list[str], typer.Argument(metavar="STUDY...", help="One or more studies; `keras-ls list` names them.")]
 Size = Annotated[str, typer.Option(help="How much: tiny.")]

@@ -22,7 +22,8 @@ def penultimate(model):
         [32, 10]
     """
     layer = model.get_layer("logits")
-    return keras.Model(model.inputs, [layer.input, layer.output])
+    inputs = model.inputs[0] if len(model.inputs) == 1 else model.inputs
+    return keras.Model(inputs, [layer.input, layer.output])
 
 
 def templates(model):

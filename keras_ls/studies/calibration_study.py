@@ -29,7 +29,6 @@ class CalibrationStudy(Study):
     """
 
     dataset: str = "digits-noise"
-    seeds: tuple = (0, 1, 2, 3, 4)
     label_smoothing: float = 0.05
     widths: tuple = (256, 256)
     num_bins: int = 15

@@ -20,18 +20,22 @@ class DistillationStudy(Study):
 
     Attributes:
         smoothings: α of the teachers and of the students trained alone; the first is 0.
-        temperatures: T of the teachers of the temperature sweep; the first is 1.
-        smoothed: α of the smoothed teacher of the temperature sweep.
+        temperatures: T of the hard teacher.
+        smoothed: α of the smoothed teacher whose temperature is swept too.
+        smoothed_temperatures: its T; the first is 1.
         teacher_widths: hidden layers of the teachers.
         student_widths: hidden layers of the students.
+        student_epochs: passes over the data, for the students.
     """
 
     dataset: str = "digits-noise"
-    smoothings: tuple = (0.0, 0.15, 0.3, 0.6)
+    smoothings: tuple = (0.0, 0.15, 0.45)
     temperatures: tuple = (1.0, 2.0, 4.0, 8.0)
     smoothed: float = 0.15
+    smoothed_temperatures: tuple = (1.0, 2.0, 4.0)
     teacher_widths: tuple = (256, 256)
-    student_widths: tuple = (32,)
+    student_widths: tuple = (16,)
+    student_epochs: int = 80
 
     name = "distillation"
     about = "students of hard and smoothed teachers against effective smoothing (figure 5)"
@@ -68,20 +72,26 @@ class DistillationStudy(Study):
         )
 
     def _curves(self, seed):
-        def alone(widths, alpha):
-            return Training(self.dataset, widths, label_smoothing=alpha, seed=seed)
+        def teacher(alpha):
+            return Training(self.dataset, self.teacher_widths, label_smoothing=alpha, seed=seed)
+
+        student = Training(self.dataset, self.student_widths, epochs=self.student_epochs, seed=seed)
+
+        def alone(alpha):
+            return dataclasses.replace(student, label_smoothing=alpha)
 
         def taught(alpha, temperature):
-            teacher = alone(self.teacher_widths, alpha)
-            return Training(self.dataset, self.student_widths, teacher=teacher, temperature=temperature, seed=seed)
+            return dataclasses.replace(student, teacher=teacher(alpha), temperature=temperature)
 
         smoothed = [alpha for alpha in self.smoothings if alpha > 0]
         return {
-            "teacher, smoothed": [(f"α={a:g}", alone(self.teacher_widths, a)) for a in self.smoothings],
-            "student alone, smoothed": [(f"α={a:g}", alone(self.student_widths, a)) for a in self.smoothings],
+            "teacher, smoothed": [(f"α={a:g}", teacher(a)) for a in self.smoothings],
+            "student alone, smoothed": [(f"α={a:g}", alone(a)) for a in self.smoothings],
             "student of hard teacher": [(f"T={t:g}", taught(0.0, t)) for t in self.temperatures],
             "student of smoothed teacher, T=1": [(f"α={a:g}", taught(a, 1.0)) for a in smoothed],
-            f"student of α={self.smoothed:g} teacher": [(f"T={t:g}", taught(self.smoothed, t)) for t in self.temperatures],
+            f"student of α={self.smoothed:g} teacher": [
+                (f"T={t:g}", taught(self.smoothed, t)) for t in self.smoothed_temperatures
+            ],
         }
 
     def _gamma(self, store, training):
@@ -92,18 +102,19 @@ class DistillationStudy(Study):
 
     def _table(self, values):
         rows = tuple(
-            (curve, point, estimate(entry["gamma"]).format(3), estimate(entry["accuracy"]).format(3), _paper(curve))
+            (curve, point, estimate(entry["gamma"]).format(3), estimate(entry["accuracy"]).format(3))
             for curve, points in values.items()
             for point, entry in points.items()
         )
         return Table(
             title=f"Distillation on {self.splits.source}",
-            columns=("network", "setting", "γ", "accuracy", "paper: figure 5 (CIFAR-10)"),
+            columns=("network", "setting", "γ", "accuracy"),
             rows=rows,
             note=(
                 f"Mean ± 95 % interval over {len(self.seeds)} seeds, {len(self.splits.test[1])} test examples. Teacher "
                 f"{self._network(self.teacher_widths)}, student {self._network(self.student_widths)}. γ is measured on "
-                "the training split; for smoothing itself it is α. The paper gives figure 5 as curves without numbers."
+                "the training split; for smoothing itself it is α. The paper gives figure 5 (CIFAR-10) as curves without "
+                "numbers: the directions below are what it says of them."
             ),
         )
 
@@ -111,7 +122,7 @@ class DistillationStudy(Study):
         alone, hard = values["student alone, smoothed"], values["student of hard teacher"]
         smoothed = values["student of smoothed teacher, T=1"]
         sweep = values[f"student of α={self.smoothed:g} teacher"]
-        last = f"T={self.temperatures[-1]:g}"
+        last = f"T={self.smoothed_temperatures[-1]:g}"
 
         def mean(points):
             return np.mean([entry["accuracy"] for entry in points.values()], axis=0)
@@ -122,19 +133,19 @@ class DistillationStudy(Study):
                 "Students of the hard teacher beat students trained with smoothing (mean of the curves)",
                 mean(alone_smoothed),
                 mean(hard),
-                "at every γ",
+                "figure 5: at every γ",
             ),
             direction(
-                "Students of smoothed teachers are no better than students trained with smoothing (mean of the curves)",
+                "Students of smoothed teachers fall behind students trained with smoothing (mean of the curves)",
                 mean(smoothed),
                 mean(alone_smoothed),
-                "no better, or worse",
+                "figure 5: no better, or worse",
             ),
             direction(
                 "The hard teacher teaches better than smoothed teachers (mean of the curves)",
                 mean(smoothed),
                 mean(hard),
-                "at every γ",
+                "MNIST, test error: .74 % against .91 %",
             ),
             direction(
                 f"A smoothed teacher gets worse from T=1 to {last}",
@@ -173,10 +184,3 @@ class DistillationStudy(Study):
     def _network(widths):
         return "×".join(map(str, widths))
 
-
-def _paper(curve):
-    if curve == "student of hard teacher":
-        return "the best student at every γ"
-    if curve == "student of smoothed teacher, T=1":
-        return "no better than smoothing alone"
-    return "not in figure 5" if curve.startswith("student of α") else "falls slowly with γ"

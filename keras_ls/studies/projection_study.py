@@ -23,13 +23,14 @@ class ProjectionStudy(Study):
         label_smoothing: α of the smoothed network.
         classes: triples of classes, one row of the figure each.
         widths: hidden layers.
+        epochs: passes over the data; clusters tighten late.
     """
 
     dataset: str = "digits"
-    seeds: tuple = (0, 1, 2, 3, 4)
     label_smoothing: float = 0.1
     classes: tuple = ((0, 1, 2), (3, 8, 9))
     widths: tuple = (256, 256)
+    epochs: int = 100
 
     name = "projection"
     about = "penultimate activations of three classes in the plane of their templates, and class separation (figure 1)"
@@ -77,7 +78,7 @@ class ProjectionStudy(Study):
         return {0.0: "hard", self.label_smoothing: "smoothed"}
 
     def _training(self, alpha, seed):
-        return Training(self.dataset, self.widths, label_smoothing=alpha, seed=seed)
+        return Training(self.dataset, self.widths, label_smoothing=alpha, epochs=self.epochs, seed=seed)
 
     def _table(self, values):
         rows = tuple(

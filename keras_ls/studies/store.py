@@ -93,7 +93,7 @@ class Store:
         both = models.penultimate(network)
         arrays = {"templates": models.templates(network)}
         for part in PARTS:
-            features, logits = both.predict_on_batch(getattr(splits, part)[0])
+            features, logits = map(keras.ops.convert_to_numpy, both(getattr(splits, part)[0], training=False))
             arrays |= {f"features_{part}": features, f"logits_{part}": logits}
         return arrays
 

@@ -17,7 +17,7 @@ class Study:
     """
 
     dataset: str
-    seeds: tuple = (0, 1, 2)
+    seeds: tuple = (0, 1, 2, 3, 4)
     size: str = "tiny"
 
     name = None

@@ -76,7 +76,7 @@ class Training:
             steps = -(-len(x) // self.batch_size)
             settings = {"steps_per_execution": steps, "jit_compile": False}  # XLA would compile longer than it runs
             if self.teacher is None:
-                trainer = keras.Model(network.inputs, network.outputs)  # leaves `network` itself without an optimizer
+                trainer = keras.Model(network.input, network.output)  # leaves `network` itself without an optimizer
                 trainer.compile(optimizer, SmoothedCrossentropy(self.label_smoothing), **settings)
             else:
                 distillation = LogitsDistillation(self.temperature, student_temperature=1, scale_by_temperature=False)
@@ -84,5 +84,5 @@ class Training:
                 trainer.compile(optimizer, **settings)
         examples = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(len(x), seed=self.seed)
         # one long epoch: at this size Keras's own work between epochs takes longer than the epochs
-        trainer.fit(examples.repeat(self.epochs).batch(self.batch_size), verbose=0)
+        trainer.fit(examples.repeat(self.epochs).batch(self.batch_size), shuffle=False, verbose=0)
         return network

@@ -1,0 +1,54 @@
+# Each target does its own set-up: `make study` and `make test` work on a bare machine with Python and make.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: help study test lint bench docs saved_models clean
+
+help:
+	@echo "make study         the paper's three studies on real digits, about two minutes; results in runs/tiny"
+	@echo "make test          the whole test suite"
+	@echo "make lint          style of code and docstrings"
+	@echo "make bench         speed and memory against the peers, as ratios of one run"
+	@echo "make docs          the documentation, in site/"
+	@echo "make saved_models  the exported models in saved_models/"
+	@echo "PYTHON=python3.12 make study   uses that interpreter"
+
+study: $(VENV)/.study
+	$(BIN)/keras-ls run projection calibration distillation --size tiny
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.docs
+	$(BIN)/mkdocs build --strict --quiet
+	@echo "Open site/index.html in a browser."
+
+saved_models: study
+	$(BIN)/keras-ls export runs/tiny --to saved_models
+
+clean:
+	rm -rf $(VENV) build site *.egg-info
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c "import sys; v = sys.version.split()[0]; sys.exit(sys.version_info < (3, 10) and f'Expected Python 3.10 or later. Received: {v}. Set PYTHON=python3.12, for one.')"
+	@$(PYTHON) -c "import ensurepip" 2>/dev/null || { echo "Expected Python with venv. Received: none. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+
+$(VENV)/.study: setup.cfg pyproject.toml | $(VENV)/bin/python
+	@echo "Installing TensorFlow, Keras and the rest into $(VENV): a few minutes, once."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.test $(VENV)/.bench $(VENV)/.docs: $(VENV)/.%: setup.cfg pyproject.toml | $(VENV)/bin/python
+	@echo "Installing keras_ls with what \"make $*\" needs into $(VENV): a few minutes, once."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[$*]"
+	@touch $@
