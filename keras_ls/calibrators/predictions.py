@@ -37,9 +37,9 @@ class PredictionReader:
         empty = True
         for batch in self._split(data):
             if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+                size = f" of {len(batch)}" if isinstance(batch, (tuple, list)) else ""
                 raise ValueError(
-                    "Expected batches of (x, y) or (x, y, sample_weight). "
-                    f"Received: {type(batch).__name__}{f' of {len(batch)}' if isinstance(batch, (tuple, list)) else ''}."
+                    f"Expected batches of (x, y) or (x, y, sample_weight). Received: {type(batch).__name__}{size}."
                 )
             x, labels, *weight = batch
             predictions, mask = self._forward(x)
@@ -66,6 +66,8 @@ class PredictionReader:
             return (data[i] for i in range(len(data)))
         if not isinstance(data, tuple):
             return data
-        size = len(keras.tree.flatten(data[0])[0])
-        starts = range(0, size, self.batch_size)
-        return (keras.tree.map_structure(lambda a, s=s: a[s : s + self.batch_size], data) for s in starts)
+        x, *rest = data
+        size = len(keras.tree.flatten(x)[0])
+        rest = [np.asarray(item) if isinstance(item, (list, tuple)) else item for item in rest]
+        parts = [slice(start, start + self.batch_size) for start in range(0, size, self.batch_size)]
+        return (keras.tree.map_structure(lambda a, s=s: None if a is None else a[s], (x, *rest)) for s in parts)

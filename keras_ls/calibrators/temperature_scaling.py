@@ -60,14 +60,17 @@ class TemperatureScaling(keras.layers.Layer):
         kwargs.pop("dtype", None)  # as saved by the base layer: always float32
         if kwargs:
             raise TypeError(f"Expected `temperature`, `bounds` and `name`. Received: {', '.join(kwargs)}.")
-        if np.size(bounds) != 2 or not checked_positive("bounds[0]", bounds[0]) < checked_positive("bounds[1]", bounds[1]):
+        if np.size(bounds) != 2:
+            raise ValueError(f"Expected `bounds` as (lower, upper). Received: {bounds!r}.")
+        self.bounds = tuple(checked_positive(f"bounds[{i}]", bound) for i, bound in enumerate(bounds))
+        if not self.bounds[0] < self.bounds[1]:
             raise ValueError(f"Expected `bounds` as (lower, upper) with 0 < lower < upper. Received: {bounds!r}.")
-        self.bounds = (float(bounds[0]), float(bounds[1]))
         self.fit_report = None
         value = checked_positive("temperature", temperature)
         self._temperature = self.add_weight(
             shape=(), initializer=keras.initializers.Constant(value), trainable=False, name="temperature"
         )
+        self.supports_masking = True
         self.built = True
 
     @property
@@ -88,14 +91,18 @@ class TemperatureScaling(keras.layers.Layer):
             The layer itself.
 
         Raises:
-            ValueError: for shapes or labels that do not fit, NaN or infinite logits, and no examples.
+            ValueError: for shapes, labels or weights that do not fit, NaN or +inf logits, a label whose logit is -inf,
+                and no examples.
 
         Warns:
             UserWarning: where the optimum lies at a bound, with what that says of the data.
         """
         if isinstance(logits, keras.Model):
             if labels is None or sample_weight is not None:
-                raise ValueError("Expected `fit(model, dataset)`, with weights in the dataset as (x, y, sample_weight).")
+                raise ValueError(
+                    "Expected `fit(model, dataset)`, with weights in the dataset as (x, y, sample_weight). "
+                    f"Received: {'no dataset' if labels is None else 'a third argument'}."
+                )
             labels, logits, weight = PredictionReader(logits).read(labels)
         else:
             if labels is None:

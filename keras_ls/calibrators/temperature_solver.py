@@ -42,8 +42,8 @@ class FitReport:
 def solve_temperature(logits, labels, weight, bounds):
     """Minimises `Σ_i w_i [logsumexp(b z_i) - b z_i,y_i] / Σ_i w_i` over `b = 1/T`.
 
-    The objective is convex in b and its gradient is monotone in `log b`, where Newton steps are taken; a step that leaves
-    the bracket is replaced by the bound, or by bisection.
+    The objective is convex in b and its gradient is monotone in `log b`, where Newton steps are taken; a step that
+    leaves the bracket is replaced by the bound, or by bisection.
 
     Args:
         logits: `[N, K]`, or `[N]` for binary logits, NumPy.
@@ -55,7 +55,8 @@ def solve_temperature(logits, labels, weight, bounds):
         A `FitReport`.
 
     Raises:
-        ValueError: for NaN or infinite logits, and when no example has weight.
+        ValueError: for NaN or +inf logits, dense labels that are no distributions, labels that a logit of -inf rules
+            out, infinite weights, and when no example has weight.
 
     Example:
         >>> import numpy as np
@@ -96,7 +97,7 @@ def solve_temperature(logits, labels, weight, bounds):
         nll_after=after,
         iterations=iterations,
         weight=float(examples.weight.sum()),
-        advice=_advice(at_bound, curvature, gradient, temperature),
+        advice=_advice(examples, at_bound, curvature, gradient, temperature),
     )
 
 
@@ -110,12 +111,18 @@ def _next(u, gradient, slope, low, high, lowest, highest):
     return proposal
 
 
-def _advice(at_bound, curvature, gradient, temperature):
+def _advice(examples, at_bound, curvature, gradient, temperature):
+    informative = at_bound == "upper" and examples.evaluate(0.0)[1] < 0
+    if informative or (at_bound == "lower" and not examples.separable):
+        return (
+            f"The temperature stopped at its {at_bound} bound {temperature:g}: the best one lies beyond. The logits "
+            "are on an unusual scale: check them, or widen `bounds`."
+        )
     if at_bound == "lower":
         return (
-            f"The temperature stopped at its lower bound {temperature:g}: every example that counts is classified right, "
-            "so that the likelihood grows for ever as T falls. Fit on more or harder held-out data; training data will "
-            "not do."
+            f"The temperature stopped at its lower bound {temperature:g}: every example that counts is classified "
+            "right, so that the likelihood grows for ever as T falls. Fit on more or harder held-out data; training "
+            "data will not do."
         )
     if at_bound == "upper":
         return (
@@ -123,8 +130,18 @@ def _advice(at_bound, curvature, gradient, temperature):
             "guess has a higher likelihood at every temperature. Check that labels and predictions belong together."
         )
     if curvature == 0 and gradient == 0:
-        return "The logits of every example are all equal: no temperature changes anything, and T stays at 1."
+        return f"The logits of every example are all equal: no temperature changes anything, and T is {temperature:g}."
     return None
+
+
+def _check_distributions(labels):
+    labels = labels.astype("float64")
+    wrong = ~((labels >= 0).all(axis=1) & (np.abs(labels.sum(axis=1) - 1) < 0.01))  # half precision rounds
+    if wrong.any():
+        raise ValueError(
+            "Expected dense labels as class distributions: no negative numbers, and a sum of 1. "
+            f"Received: {labels[wrong][0].tolist()}. For several labels an example, divide by their number."
+        )
 
 
 class _Examples:
@@ -138,6 +155,8 @@ class _Examples:
         if not kept.all():
             logits, labels, weight = logits[kept], labels[kept], weight[kept]
         self.weight = np.asarray(weight, "float64")
+        if not np.isfinite(self.weight).all():
+            raise ValueError("Expected `sample_weight` without infinite numbers. Received: an infinite weight.")
         if logits.ndim == 1:  # softmax([0, z]) is sigmoid(z)
             logits = np.stack([np.zeros_like(logits), logits], axis=1)
             labels = np.stack([1 - labels, labels], axis=1)
@@ -147,19 +166,22 @@ class _Examples:
                 f"Expected `logits` without NaN or +inf. Received: {int(wrong.sum())} such values. "
                 "Find the step that made them: a calibrator must not hide them."
             )
+        if labels.ndim == 2:
+            _check_distributions(labels)
         self.blocks, start, rows = [], 0, max(1, _CHUNK // logits.shape[1])
         for start in range(0, len(logits), rows):
             z = logits[start : start + rows].astype("float64")
-            z -= z.max(axis=1, keepdims=True)
-            np.maximum(z, -1e30, out=z)  # -inf, a class ruled out, without 0 · inf
             y = labels[start : start + rows]
+            ruled_out = np.isneginf(z)
+            if (ruled_out & (y > 0)).any() if y.ndim == 2 else ruled_out[np.arange(len(z)), y.astype(int)].any():
+                raise ValueError("Expected a finite logit for every label. Received: -inf, a label that was ruled out.")
+            z -= z.max(axis=1, keepdims=True)
+            z[ruled_out] = -1e30  # without 0 · inf
             z_y = (z * y).sum(axis=1) if y.ndim == 2 else z[np.arange(len(z)), y.astype(int)]
             self.blocks.append((z, z_y, self.weight[start : start + rows]))
         lead = np.concatenate([-z_y for _, z_y, _ in self.blocks])  # of the largest logit over the label's
         self.scale = max(float(np.average(lead, weights=self.weight)), 1e-9)  # the unit of the gradient
         self.separable = not lead.any() and any(z.any() for z, _, _ in self.blocks)
-        if self.scale > 1e25:
-            raise ValueError("Expected a finite logit for every label. Received: -inf, a label that was ruled out.")
 
     def evaluate(self, b):
         """Mean NLL at b = 1/T, its derivative and its second derivative in b."""

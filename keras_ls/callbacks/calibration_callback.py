@@ -57,7 +57,7 @@ class CalibrationCallback(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         """Opens the TensorBoard log."""
-        self._reader = PredictionReader(self.model, self.batch_size)
+        self._reader = None  # the model may have changed since the last `fit`
         if self.log_dir is not None:
             if keras.backend.backend() != "tensorflow":
                 raise ValueError("Expected `log_dir=None`: TensorBoard scalars need the TensorFlow backend of Keras.")
@@ -86,15 +86,20 @@ class CalibrationCallback(keras.callbacks.Callback):
 
     def evaluate(self):
         """One pass over the data: a dict of the values described above, floats."""
+        if self._reader is None or self._reader.model is not self.model:
+            self._reader = PredictionReader(self.model, self.batch_size)
         labels, predictions, weight = self._reader.read(self.validation_data)
         p = to_probabilities(predictions, self.from_logits)
         binary = predictions.ndim == 1
         if self.from_logits:
             logits = predictions
-        else:
-            logits = np.log(predictions / (1 - predictions)) if binary else np.asarray(probabilities_to_logits(predictions))
-        predicted = keras.ops.convert_to_numpy(p) >= 0.5 if binary else predictions.argmax(axis=1)
-        truth = labels.argmax(axis=1) if labels.ndim == 2 else labels
+        else:  # clipped as `metrics.NegativeLogLikelihood` does: a saturated sigmoid is exactly 1
+            logits = probabilities_to_logits(predictions)
+            if binary:
+                logits = logits - probabilities_to_logits(1 - predictions)
+            logits = keras.ops.convert_to_numpy(logits)
+        predicted = keras.ops.convert_to_numpy(p) > 0.5 if binary else predictions.argmax(axis=1)  # as Keras has it
+        truth = labels.argmax(axis=1) if labels.ndim == 2 else labels > 0.5 if binary else labels
         with warnings.catch_warnings():  # its advice is for a final fit; early epochs are often at a bound
             warnings.simplefilter("ignore")
             report = solve_temperature(logits, labels, weight, (0.01, 100.0))

@@ -1,12 +1,12 @@
 """Knowledge distillation as a Keras model: compile, fit, evaluate, save."""
 
+import numbers
 import warnings
 
 import keras
 from keras import ops as K
 
 from keras_ls.losses.reduction import num_replicas
-from keras_ls.ops.checks import checked_positive
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
@@ -14,10 +14,10 @@ class Distiller(keras.Model):
     """Trains a student on labels and on what a teacher says of the same inputs.
 
     `loss = w · student loss + (1 - w) Σ_i λ_i D_i(teacher, student) + Σ add_loss terms of the student`, with w
-    `student_loss_weight`, λ `distillation_loss_weights`, and the student loss given to `compile` (the β of Müller et al.
-    is 1 - w). The student runs forward once a step, the teacher once in inference mode; the teacher is not changed, and
-    not saved: a reloaded distiller predicts and evaluates the student, and trains on once `distiller.teacher` is set
-    again.
+    `student_loss_weight`, λ `distillation_loss_weights`, and the student loss given to `compile` (the β of Müller et
+    al. is 1 - w). The student runs forward once a step, the teacher once in inference mode; the teacher is not changed,
+    and not saved: a reloaded distiller predicts and evaluates the student, and trains on once `distiller.teacher` is
+    set again.
 
     Sample weights, class weights and masks reach every term; the terms under a `tf.distribute` strategy add up to what
     one replica gives. The logs hold `loss` (the total), `student_loss`, and each distillation loss by its name, all
@@ -38,8 +38,8 @@ class Distiller(keras.Model):
         distillation_loss_weights: λ, likewise.
 
     Raises:
-        ValueError: for arguments out of range, numbers of losses and weights that differ, `compile` without a loss while
-            w > 0, and `fit` without a teacher.
+        ValueError: for arguments out of range, numbers of losses and weights that differ, `compile` without a loss
+            while w > 0, and `fit` without a teacher.
 
     Example:
         >>> import keras, numpy as np, keras_ls as kls
@@ -71,18 +71,10 @@ class Distiller(keras.Model):
         self.teacher = teacher
         self.student = student
         self.distillation_losses = _checked_losses(distillation_losses)
-        weights = [1.0] * len(self.distillation_losses)
-        if distillation_loss_weights is not None:
-            weights = list(keras.tree.flatten(distillation_loss_weights))
-        if len(weights) != len(self.distillation_losses):
-            raise ValueError(
-                "Expected one `distillation_loss_weights` entry a distillation loss: "
-                f"{len(self.distillation_losses)}. Received: {len(weights)}."
-            )
         # variables, so that a schedule can move them without a new trace
         self._distillation_weights = [
-            self._scalar(f"distillation_loss_weight_{i}", _checked_weight("distillation_loss_weights", weight))
-            for i, weight in enumerate(weights)
+            self._scalar(f"distillation_loss_weight_{i}", weight)
+            for i, weight in enumerate(self._checked_weights(distillation_loss_weights))
         ]
         self._student_weight = self._scalar("student_loss_weight", _checked_share(student_loss_weight))
         self.student_loss_tracker = keras.metrics.Mean(name="student_loss")
@@ -107,8 +99,17 @@ class Distiller(keras.Model):
 
     @distillation_loss_weights.setter
     def distillation_loss_weights(self, values):
-        for variable, value in zip(self._distillation_weights, values, strict=True):
-            variable.assign(_checked_weight("distillation_loss_weights", value))
+        for variable, value in zip(self._distillation_weights, self._checked_weights(values)):
+            variable.assign(value)
+
+    def _checked_weights(self, values):
+        count = len(self.distillation_losses)
+        values = [1.0] * count if values is None else keras.tree.flatten(values)
+        if len(values) != count:
+            raise ValueError(
+                f"Expected one `distillation_loss_weights` entry a distillation loss: {count}. Received: {len(values)}."
+            )
+        return [_checked_weight("distillation_loss_weights", value) for value in values]
 
     def __setattr__(self, name, value):
         if name != "teacher":
@@ -116,6 +117,7 @@ class Distiller(keras.Model):
         if value is not None and not isinstance(value, keras.Model):
             raise ValueError(f"Expected `teacher` to be a keras.Model or None. Received: {type(value).__name__}.")
         object.__setattr__(self, name, value)  # past Keras's tracking: its weights are neither trained nor saved
+        self.train_function = self.test_function = None  # traced with the teacher before
 
     def __dir__(self):
         # Keras saves whatever `dir` shows
@@ -136,6 +138,12 @@ class Distiller(keras.Model):
             )
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
 
+    def compile_from_config(self, config):
+        """Compiles as it was when saved; Keras leaves that to classes that have their own `compile`."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built and self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
+
     def call(self, inputs, training=None):
         """The student's outputs."""
         return self.student(inputs, training=training)
@@ -149,7 +157,8 @@ class Distiller(keras.Model):
             _log(self.student_loss_tracker, student_loss, batch)
             total = self._student_weight.value * student_loss
         share = 1.0 - self._student_weight.value
-        for term, weight in zip(self._distillation_terms(x, y_pred, sample_weight, batch, training), self._distillation_weights):
+        terms = self._distillation_terms(x, y_pred, sample_weight, batch, training)
+        for term, weight in zip(terms, self._distillation_weights):
             total = total + share * weight.value * term
         for term in self.losses:
             total = total + K.cast(self._aggregate_additional_loss(term), "float32")
@@ -171,11 +180,22 @@ class Distiller(keras.Model):
                 "Expected a teacher and a student with as many outputs. "
                 f"Received: teacher with {len(taught)}, student with {len(learned)}."
             )
-        weights = keras.tree.flatten(sample_weight) if sample_weight is not None else [None]
-        weights = weights if len(weights) == len(learned) else weights * len(learned)
+        weights = [sample_weight] * len(learned)
+        if keras.tree.is_nested(sample_weight):
+            weights = keras.tree.flatten(sample_weight)
+            if len(weights) != len(learned):
+                raise ValueError(
+                    f"Expected one `sample_weight` for all outputs, or {len(learned)}, one each. "
+                    f"Received: {len(weights)}."
+                )
         terms = []
         for loss, tracker in zip(self.distillation_losses, self.distillation_loss_trackers):
             term = sum(loss(t, s, w) for t, s, w in zip(taught, learned, weights))
+            if len(term.shape) > 0:
+                raise ValueError(
+                    f"Expected distillation losses that return a scalar. Received: shape {tuple(term.shape)} from "
+                    f"{loss.name!r}. Give it another `reduction`, such as 'sum_over_batch_size'."
+                )
             _log(tracker, term, batch)
             terms.append(term)
         return terms
@@ -199,6 +219,7 @@ class Distiller(keras.Model):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         """A distiller without a teacher."""
+
         def deserialize(item):
             return keras.saving.deserialize_keras_object(item, custom_objects)
 
@@ -232,14 +253,22 @@ def _checked_losses(losses):
 
 
 def _checked_weight(name, value):
-    return 0.0 if value == 0 else checked_positive(name, value)
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= value < float("inf"):
+        raise ValueError(f"Expected `{name}` of at least 0. Received: {value!r}.")
+    return float(value)
 
 
 def _checked_share(value):
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= value <= 1:
         raise ValueError(f"Expected `student_loss_weight` in [0, 1]. Received: {value!r}.")
     return float(value)
 
 
 def _unique(names):
-    return [name if names.count(name) == 1 else f"{name}_{i}" for i, name in enumerate(names)]
+    names = [name if names.count(name) == 1 else f"{name}_{i}" for i, name in enumerate(names)]
+    if len({*names, "loss", "student_loss"}) < len(names) + 2:
+        raise ValueError(
+            "Expected distillation losses with names of their own, none of them 'loss' or 'student_loss'. "
+            f"Received: {names}."
+        )
+    return names

@@ -70,6 +70,7 @@ class LogitsDistillation(DistillationLoss):
                 "Expected teacher and student logits of one shape. "
                 f"Received: teacher {tuple(y_true.shape)}, student {tuple(y_pred.shape)}."
             )
+        y_true = keras.ops.cast(y_true, y_pred.dtype)
         divergence = ops.kl_divergence(y_true, y_pred, self.temperature, self.student_temperature)
         return self.temperature**2 * divergence if self.scale_by_temperature else divergence
 

@@ -26,16 +26,19 @@ class DistillationStudy(Study):
         teacher_widths: hidden layers of the teachers.
         student_widths: hidden layers of the students.
         student_epochs: passes over the data, for the students.
+        student_learning_rate: of the students.
     """
 
     dataset: str = "digits-noise"
-    smoothings: tuple = (0.0, 0.15, 0.45)
+    seeds: tuple = (0, 1, 2, 3)
+    smoothings: tuple = (0.0, 0.15, 0.45, 0.75)
     temperatures: tuple = (1.0, 2.0, 4.0, 8.0)
     smoothed: float = 0.15
     smoothed_temperatures: tuple = (1.0, 2.0, 4.0)
     teacher_widths: tuple = (256, 256)
     student_widths: tuple = (16,)
     student_epochs: int = 80
+    student_learning_rate: float = 0.02
 
     name = "distillation"
     about = "students of hard and smoothed teachers against effective smoothing (figure 5)"
@@ -75,7 +78,13 @@ class DistillationStudy(Study):
         def teacher(alpha):
             return Training(self.dataset, self.teacher_widths, label_smoothing=alpha, seed=seed)
 
-        student = Training(self.dataset, self.student_widths, epochs=self.student_epochs, seed=seed)
+        student = Training(
+            self.dataset,
+            self.student_widths,
+            epochs=self.student_epochs,
+            learning_rate=self.student_learning_rate,
+            seed=seed,
+        )
 
         def alone(alpha):
             return dataclasses.replace(student, label_smoothing=alpha)
@@ -123,29 +132,21 @@ class DistillationStudy(Study):
         smoothed = values["student of smoothed teacher, T=1"]
         sweep = values[f"student of α={self.smoothed:g} teacher"]
         last = f"T={self.smoothed_temperatures[-1]:g}"
-
-        def mean(points):
-            return np.mean([entry["accuracy"] for entry in points.values()], axis=0)
-
-        alone_smoothed = {point: entry for point, entry in alone.items() if point != "α=0"}
         return (
             direction(
-                "Students of the hard teacher beat students trained with smoothing (mean of the curves)",
-                mean(alone_smoothed),
-                mean(hard),
+                "At equal γ, students of the hard teacher beat students trained with smoothing",
+                *at_equal_gamma(alone, hard),
                 "figure 5: at every γ",
             ),
             direction(
-                "Students of smoothed teachers fall behind students trained with smoothing (mean of the curves)",
-                mean(smoothed),
-                mean(alone_smoothed),
+                "At equal γ, students of smoothed teachers fall behind students trained with smoothing",
+                *reversed(at_equal_gamma(alone, smoothed)),
                 "figure 5: no better, or worse",
             ),
             direction(
-                "The hard teacher teaches better than smoothed teachers (mean of the curves)",
-                mean(smoothed),
-                mean(hard),
-                "MNIST, test error: .74 % against .91 %",
+                "At equal γ, the hard teacher teaches better than smoothed teachers",
+                *reversed(at_equal_gamma(hard, smoothed)),
+                "MNIST, student's error: .74 % against .91 %",
             ),
             direction(
                 f"A smoothed teacher gets worse from T=1 to {last}",
@@ -184,3 +185,34 @@ class DistillationStudy(Study):
     def _network(widths):
         return "×".join(map(str, widths))
 
+
+def at_equal_gamma(reference, points):
+    """Accuracy of a reference curve, interpolated at the γ of other points, and of these points: means over the points.
+
+    Points beyond the ends of the reference curve are left out.
+
+    Args:
+        reference: point name → {"gamma": one a seed, "accuracy": one a seed}.
+        points: likewise.
+
+    Returns:
+        `(reference, points)`: two arrays, one value a seed.
+
+    Example:
+        Half-way between (0, .8) and (1, .6) the reference is at .7.
+
+        >>> from keras_ls.studies.distillation_study import at_equal_gamma
+        >>> reference = {"a": {"gamma": [0.0], "accuracy": [0.8]}, "b": {"gamma": [1.0], "accuracy": [0.6]}}
+        >>> a, b = at_equal_gamma(reference, {"c": {"gamma": [0.5], "accuracy": [0.75]}})
+        >>> round(float(a[0]), 6), round(float(b[0]), 6)
+        (0.7, 0.75)
+    """
+    gamma, accuracy, other_gamma, other_accuracy = (
+        np.array([entry[key] for entry in curve.values()]).T for curve in (reference, points) for key in ("gamma", "accuracy")
+    )
+    means = []
+    for x, y, at, found in zip(gamma, accuracy, other_gamma, other_accuracy):
+        order = np.argsort(x)
+        inside = (at >= x.min()) & (at <= x.max())
+        means.append((np.interp(at[inside], x[order], y[order]).mean(), found[inside].mean()))
+    return tuple(np.array(means).T)

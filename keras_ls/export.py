@@ -1,0 +1,277 @@
+"""A calibrated classifier as a plain TensorFlow SavedModel: served without Keras and without this package."""
+
+import contextlib
+import inspect
+import logging
+import os
+import pathlib
+import re
+import shutil
+import tempfile
+
+import keras
+import tensorflow as tf
+from keras import ops as K
+
+from keras_ls.ops.precision import at_least_float32
+from keras_ls.ops.smoothing import probabilities_to_logits
+
+# what TensorFlow writes; anything else in the directory is the user's
+_SAVED_MODEL_PARTS = {
+    "saved_model.pb",
+    "saved_model.pbtxt",
+    "fingerprint.pb",
+    "variables",
+    "assets",
+    "keras_metadata.pb",
+}
+
+
+def export_saved_model(model, path, calibrator=None, from_logits=True):
+    """Writes a TensorFlow SavedModel that returns calibrated logits, probabilities, confidence and class.
+
+    `logits = calibrator(model(x))`, `probabilities = softmax(logits)`, `confidence = max(probabilities)`,
+    `class = argmax(logits)`. A model with one logit an example (`[N, 1]` or `[N]`) has `probabilities = sigmoid(logits)`,
+    that is P(y=1), of the shape of its logits; `confidence = max(p, 1 - p)`; class 1 where p > 0.5, else 0.
+
+    The signature is `serving_default` (and `serve`, as Keras has it). The batch size is free. One input is named
+    `inputs`; those of a dict have its keys, those of a list `inputs_0`, `inputs_1`, ... A subclassed model keeps no
+    dtypes: its inputs are served as float32, and of the shape of its first call but for the batch.
+
+    The directory is replaced in one step when all is written; whatever fails before leaves the old one as it was. Files
+    that TensorFlow did not write, such as a provenance record, stay.
+
+    Args:
+        model: a built `keras.Model` with one output: `[N, K]` (or `[..., K]`, classes last), `[N, 1]` or `[N]`.
+        path: a local directory: new, empty, or a SavedModel to replace.
+        calibrator: a `keras.layers.Layer` from logits to logits of the same shape, such as a fitted
+            `keras_ls.calibrators.TemperatureScaling`; None leaves the logits as they are.
+        from_logits: whether the model returns logits (default) or probabilities; of probabilities the logits are `log p`,
+            or `log p - log(1 - p)` for a single one, with p clipped to Keras's epsilon, 1e-7.
+
+    Returns:
+        The path, a `pathlib.Path`. The signature's outputs: `logits` and `probabilities` of the shape of the model's
+        output, `confidence` and `class` (int64) without the class axis; float32, or float64 for a float64 model.
+
+    Raises:
+        ValueError: for what is not a model, an unbuilt one, several outputs, an integer output, a calibrator that is no
+            layer, is not fitted or changes the shape; and for a path that holds anything but a SavedModel.
+        OSError: where the path cannot be written.
+        RuntimeError: on a Keras backend other than TensorFlow.
+
+    Example:
+        >>> import tempfile, keras, tensorflow as tf, keras_ls as kls
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, kernel_initializer="zeros")])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = kls.export.export_saved_model(model, f"{folder}/mine", kls.calibrators.TemperatureScaling(2.0))
+        ...     served = tf.saved_model.load(path).signatures["serving_default"](inputs=tf.zeros((2, 4)))
+        >>> sorted(served)
+        ['class', 'confidence', 'logits', 'probabilities']
+        >>> round(float(served["confidence"][0]), 4)
+        0.3333
+
+    Reference:
+        Guo et al., "On Calibration of Modern Neural Networks", 2017, for what the calibrator is for.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise RuntimeError(
+            f"Expected the TensorFlow backend, which writes SavedModels. Received: {keras.backend.backend()!r}. Save the "
+            "model as .keras, and export it with KERAS_BACKEND=tensorflow."
+        )
+    _check_model(model)
+    if calibrator is not None and not isinstance(calibrator, keras.layers.Layer):
+        raise ValueError(
+            "Expected `calibrator` to be a keras.layers.Layer from logits to logits, such as a fitted "
+            f"kls.calibrators.TemperatureScaling, or None. Received: {calibrator!r}."
+        )
+    target = _checked_target(path)
+
+    def serve(inputs):
+        logits = _as_logits(_single_output(model(inputs, training=False)), from_logits)
+        return _outputs(logits if calibrator is None else _calibrated(calibrator, logits))
+
+    with _quiet():
+        archive = keras.export.ExportArchive()
+        archive.track(model)
+        archive.add_endpoint("serve", serve, input_signature=[_input_signature(model)])
+        archive._tf_trackable.serve.get_concrete_function()  # errors of the model come before anything is written
+        with _replacing(target) as new:
+            try:
+                archive.write_out(str(new), verbose=False)
+            except tf.errors.OpError as error:
+                raise OSError(f"Expected to write a SavedModel to {target}. Received: {error.message}") from error
+    return pathlib.Path(path)
+
+
+def _check_model(model):
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"Expected `model` to be a keras.Model. Received: {model!r}.")
+    if not model.built or not (getattr(model, "inputs", None) or model.get_build_config()):
+        raise ValueError(
+            f"Expected a built model. Received: {type(model).__name__} {model.name!r}, whose inputs are not known yet. "
+            "Call it once on a batch, or fit it, before the export."
+        )
+    required = [
+        parameter.name
+        for parameter in inspect.signature(model.call).parameters.values()
+        if parameter.default is parameter.empty
+        and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    ]
+    if len(required) > 1 and not getattr(model, "inputs", None):
+        raise ValueError(
+            f"Expected a model that is called on one argument: a tensor, or a dict or list of them. Received: "
+            f"{type(model).__name__}.call({', '.join(required)}). Put its inputs into one dict."
+        )
+
+
+def _input_signature(model):
+    """TensorSpecs in the structure of the model's inputs, with distinct names and a free batch size."""
+    used = set()
+
+    def spec(name, shape, dtype):
+        base = name = re.sub(r"\W", "_", name, flags=re.ASCII).lstrip("_") or "inputs"
+        while name in used:
+            name = f"{base}_{sum(other.startswith(base) for other in used)}"
+        used.add(name)
+        return tf.TensorSpec((None, *shape[1:]), dtype, name)
+
+    def specs(node, name):
+        if isinstance(node, keras.KerasTensor):
+            return spec(name or "inputs", node.shape, node.dtype)
+        if isinstance(node, dict):
+            return {key: specs(value, f"{name}_{key}" if name else str(key)) for key, value in node.items()}
+        if all(
+            size is None or isinstance(size, int) for size in node
+        ):  # the shape that a subclassed model was built with
+            return spec(name or "inputs", node, "float64" if model.input_dtype == "float64" else "float32")
+        return [specs(value, f"{name or 'inputs'}_{i}") for i, value in enumerate(node)]
+
+    inputs = getattr(model, "inputs", None)
+    if not inputs:
+        return specs(model.get_build_config()["input_shape"], "")
+    return specs(inputs[0] if isinstance(model, keras.Sequential) else model.input, "")
+
+
+def _single_output(outputs):
+    tensors = keras.tree.flatten(outputs)
+    if len(tensors) != 1:
+        names = f" ({', '.join(map(str, outputs))})" if isinstance(outputs, dict) else ""
+        raise ValueError(
+            f"Expected a model with one output: [N, K], [N, 1] or [N]. Received: {len(tensors)} outputs{names}. "
+            "Export keras.Model(model.inputs, the output to serve)."
+        )
+    output = tensors[0]
+    if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(output.dtype)) or not output.shape.rank:
+        raise ValueError(
+            "Expected logits or probabilities, floats of shape [N, K], [N, 1] or [N]. "
+            f"Received: {output.dtype.name} of shape {tuple(output.shape)}."
+        )
+    return at_least_float32(output)
+
+
+def _as_logits(output, from_logits):
+    if from_logits:
+        return output
+    if not _is_binary(output):
+        return probabilities_to_logits(output)
+    return probabilities_to_logits(output) - probabilities_to_logits(1.0 - output)
+
+
+def _calibrated(calibrator, logits):
+    weights = len(calibrator.weights)
+    calibrated = calibrator(logits)
+    if len(calibrator.weights) > weights:
+        raise ValueError(
+            f"Expected a fitted calibrator. Received: {type(calibrator).__name__} {calibrator.name!r}, which was not built "
+            "before. Fit it first."
+        )
+    if not tf.is_tensor(calibrated) or calibrated.shape.as_list() != logits.shape.as_list():
+        raise ValueError(
+            f"Expected a calibrator from logits to logits, of shape {tuple(logits.shape)}. "
+            f"Received: {tuple(getattr(calibrated, 'shape', [type(calibrated).__name__]))}."
+        )
+    return at_least_float32(calibrated)
+
+
+def _outputs(logits):
+    if _is_binary(logits):
+        probabilities = K.sigmoid(logits)
+        z = logits if len(logits.shape) == 1 else K.squeeze(logits, axis=-1)
+        confidence, decision = K.sigmoid(K.abs(z)), z > 0
+    else:
+        probabilities = K.softmax(logits, axis=-1)
+        confidence, decision = K.max(probabilities, axis=-1), tf.argmax(logits, axis=-1)
+    # identity: an output that is one tensor with another would be served under one name alone
+    outputs = {"logits": logits, "probabilities": probabilities, "confidence": confidence}
+    return {name: tf.identity(value) for name, value in outputs.items()} | {"class": tf.cast(decision, "int64")}
+
+
+def _is_binary(output):
+    return len(output.shape) == 1 or output.shape[-1] == 1
+
+
+def _checked_target(path):
+    if "://" in str(path):
+        raise ValueError(f"Expected a local directory. Received: {path}. Export to a local one, and copy it there.")
+    target = pathlib.Path(path).expanduser().resolve()
+    if target.is_dir():
+        others = sorted(entry.name for entry in target.iterdir())
+        if others and not tf.saved_model.contains_saved_model(str(target)):
+            raise ValueError(
+                f"Expected `path` to be new, empty or a SavedModel. Received: {path}, a directory with {others[0]}"
+                f"{f' and {len(others) - 1} more' if others[1:] else ''}. Choose another, or delete it first."
+            )
+    elif target.exists():
+        raise ValueError(f"Expected `path` to be a directory. Received: {path}, which is a file. Choose another.")
+    return target
+
+
+@contextlib.contextmanager
+def _replacing(target):
+    """Yields a new path beside `target`; what is written there takes its place when the block succeeds."""
+    made = [parent for parent in target.parents if not parent.exists()]
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        work = pathlib.Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    except OSError as error:
+        _remove_empty(made)
+        raise OSError(
+            error.errno, f"Expected a writable `path`. Received: {target}: {error.strerror}. Choose another"
+        ) from error
+    new, old = work / "new", work / "old"
+    try:
+        yield new
+        if target.exists():
+            for entry in target.iterdir():
+                if entry.name not in _SAVED_MODEL_PARTS:
+                    (shutil.copytree if entry.is_dir() else shutil.copy2)(entry, new / entry.name)
+            os.rename(target, old)
+        try:
+            os.rename(new, target)
+        except OSError:
+            if old.exists():
+                os.rename(old, target)
+            raise
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+        _remove_empty(made)
+
+
+def _remove_empty(directories):
+    for directory in directories:  # the innermost first
+        with contextlib.suppress(OSError):
+            directory.rmdir()
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Keeps TensorFlow's notes on where it writes assets off the screen; errors still show."""
+    loggers = [tf.get_logger(), logging.getLogger("absl")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        yield
+    finally:
+        for logger, level in zip(loggers, levels):
+            logger.setLevel(level)
