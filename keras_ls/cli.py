@@ -94,6 +94,16 @@ def report(directory: Directory):
     console.print(f"Open [bold]{kls.studies.write_report(results.values(), directory)}[/] in a browser.", soft_wrap=True)
 
 
+@app.command()
+def export(
+    directory: Directory,
+    to: Annotated[pathlib.Path, typer.Option(help="Directory of the SavedModels.")] = pathlib.Path("saved_models"),
+):
+    """Writes the calibrated networks of the calibration study in DIR as SavedModels, with their provenance."""
+    for path in kls.studies.export_models(directory, to):
+        console.print(f"Wrote [bold]{path}[/] and {path.with_suffix('.json')}", soft_wrap=True)
+
+
 def _progress(study, store):
     trainings = list(dict.fromkeys(study.trainings()))
     columns = [

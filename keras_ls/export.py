@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+import itertools
 import logging
 import os
 import pathlib
@@ -13,6 +14,7 @@ import keras
 import tensorflow as tf
 from keras import ops as K
 
+from keras_ls.distillation import Distiller
 from keras_ls.ops.precision import at_least_float32
 from keras_ls.ops.smoothing import probabilities_to_logits
 
@@ -31,8 +33,8 @@ def export_saved_model(model, path, calibrator=None, from_logits=True):
     """Writes a TensorFlow SavedModel that returns calibrated logits, probabilities, confidence and class.
 
     `logits = calibrator(model(x))`, `probabilities = softmax(logits)`, `confidence = max(probabilities)`,
-    `class = argmax(logits)`. A model with one logit an example (`[N, 1]` or `[N]`) has `probabilities = sigmoid(logits)`,
-    that is P(y=1), of the shape of its logits; `confidence = max(p, 1 - p)`; class 1 where p > 0.5, else 0.
+    `class = argmax(logits)`. A model with one logit an example (`[N, 1]` or `[N]`) has `p = sigmoid(logits)`, P(y=1),
+    as its probabilities, of the shape of its logits; `confidence = max(p, 1 - p)`; class 1 where p > 0.5, else 0.
 
     The signature is `serving_default` (and `serve`, as Keras has it). The batch size is free. One input is named
     `inputs`; those of a dict have its keys, those of a list `inputs_0`, `inputs_1`, ... A subclassed model keeps no
@@ -42,12 +44,13 @@ def export_saved_model(model, path, calibrator=None, from_logits=True):
     that TensorFlow did not write, such as a provenance record, stay.
 
     Args:
-        model: a built `keras.Model` with one output: `[N, K]` (or `[..., K]`, classes last), `[N, 1]` or `[N]`.
+        model: a built `keras.Model` with one output: `[N, K]` (or `[..., K]`, classes last), `[N, 1]` or `[N]`; of a
+            `keras_ls.Distiller`, the student is written.
         path: a local directory: new, empty, or a SavedModel to replace.
         calibrator: a `keras.layers.Layer` from logits to logits of the same shape, such as a fitted
             `keras_ls.calibrators.TemperatureScaling`; None leaves the logits as they are.
-        from_logits: whether the model returns logits (default) or probabilities; of probabilities the logits are `log p`,
-            or `log p - log(1 - p)` for a single one, with p clipped to Keras's epsilon, 1e-7.
+        from_logits: whether the model returns logits (default) or probabilities. The logits of probabilities are
+            `log p`, or `log p - log(1 - p)` for a single one, with p clipped at Keras's epsilon, 1e-7.
 
     Returns:
         The path, a `pathlib.Path`. The signature's outputs: `logits` and `probabilities` of the shape of the model's
@@ -75,9 +78,11 @@ def export_saved_model(model, path, calibrator=None, from_logits=True):
     """
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError(
-            f"Expected the TensorFlow backend, which writes SavedModels. Received: {keras.backend.backend()!r}. Save the "
-            "model as .keras, and export it with KERAS_BACKEND=tensorflow."
+            f"Expected the TensorFlow backend, which writes SavedModels. Received: {keras.backend.backend()!r}. "
+            "Save the model as .keras, and export it with KERAS_BACKEND=tensorflow."
         )
+    if isinstance(model, Distiller):
+        model = model.student
     _check_model(model)
     if calibrator is not None and not isinstance(calibrator, keras.layers.Layer):
         raise ValueError(
@@ -93,8 +98,8 @@ def export_saved_model(model, path, calibrator=None, from_logits=True):
     with _quiet():
         archive = keras.export.ExportArchive()
         archive.track(model)
-        archive.add_endpoint("serve", serve, input_signature=[_input_signature(model)])
-        archive._tf_trackable.serve.get_concrete_function()  # errors of the model come before anything is written
+        endpoint = archive.add_endpoint("serve", serve, input_signature=[_input_signature(model)])
+        endpoint.get_concrete_function()  # errors of the model come before anything is written
         with _replacing(target) as new:
             try:
                 archive.write_out(str(new), verbose=False)
@@ -106,22 +111,28 @@ def export_saved_model(model, path, calibrator=None, from_logits=True):
 def _check_model(model):
     if not isinstance(model, keras.Model):
         raise ValueError(f"Expected `model` to be a keras.Model. Received: {model!r}.")
-    if not model.built or not (getattr(model, "inputs", None) or model.get_build_config()):
+    if not model.built or (not getattr(model, "inputs", None) and _built_shape(model) is None):
         raise ValueError(
             f"Expected a built model. Received: {type(model).__name__} {model.name!r}, whose inputs are not known yet. "
             "Call it once on a batch, or fit it, before the export."
         )
     required = [
-        parameter.name
-        for parameter in inspect.signature(model.call).parameters.values()
+        name
+        for name, parameter in inspect.signature(model.call).parameters.items()
         if parameter.default is parameter.empty
         and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
     ]
-    if len(required) > 1 and not getattr(model, "inputs", None):
+    if len(required) > 1:
         raise ValueError(
-            f"Expected a model that is called on one argument: a tensor, or a dict or list of them. Received: "
-            f"{type(model).__name__}.call({', '.join(required)}). Put its inputs into one dict."
+            "Expected a model that is called on one argument: a tensor, or a dict or list of them. "
+            f"Received: {type(model).__name__}.call({', '.join(required)}). Put its inputs into one dict."
         )
+
+
+def _built_shape(model):
+    """The shape, or structure of shapes, that a subclassed model was first called on; None if there is none."""
+    config = model.get_build_config() or {}
+    return config.get("input_shape", next(iter(config.get("shapes_dict", {}).values()), None))
 
 
 def _input_signature(model):
@@ -129,27 +140,26 @@ def _input_signature(model):
     used = set()
 
     def spec(name, shape, dtype):
-        base = name = re.sub(r"\W", "_", name, flags=re.ASCII).lstrip("_") or "inputs"
-        while name in used:
-            name = f"{base}_{sum(other.startswith(base) for other in used)}"
-        used.add(name)
-        return tf.TensorSpec((None, *shape[1:]), dtype, name)
+        base = re.sub(r"\W", "_", name or "inputs", flags=re.ASCII).lstrip("_") or "inputs"
+        candidates = itertools.chain([base], (f"{base}_{i}" for i in itertools.count(1)))
+        used.add(distinct := next(name for name in candidates if name not in used))
+        return tf.TensorSpec((None, *shape[1:]), dtype, distinct)
 
-    def specs(node, name):
+    def specs(node, name=""):
         if isinstance(node, keras.KerasTensor):
-            return spec(name or "inputs", node.shape, node.dtype)
+            return spec(name, node.shape, node.dtype)
         if isinstance(node, dict):
             return {key: specs(value, f"{name}_{key}" if name else str(key)) for key, value in node.items()}
-        if all(
-            size is None or isinstance(size, int) for size in node
-        ):  # the shape that a subclassed model was built with
-            return spec(name or "inputs", node, "float64" if model.input_dtype == "float64" else "float32")
+        if set(map(type, node)) <= {int, type(None)}:  # a shape
+            return spec(name, node, "float64" if model.input_dtype == "float64" else "float32")
+        if len(node) == 1:
+            return [specs(node[0], name)]
         return [specs(value, f"{name or 'inputs'}_{i}") for i, value in enumerate(node)]
 
     inputs = getattr(model, "inputs", None)
     if not inputs:
-        return specs(model.get_build_config()["input_shape"], "")
-    return specs(inputs[0] if isinstance(model, keras.Sequential) else model.input, "")
+        return specs(_built_shape(model))
+    return specs(inputs[0] if isinstance(model, keras.Sequential) else model.input)
 
 
 def _single_output(outputs):
@@ -182,8 +192,8 @@ def _calibrated(calibrator, logits):
     calibrated = calibrator(logits)
     if len(calibrator.weights) > weights:
         raise ValueError(
-            f"Expected a fitted calibrator. Received: {type(calibrator).__name__} {calibrator.name!r}, which was not built "
-            "before. Fit it first."
+            f"Expected a fitted calibrator. Received: {type(calibrator).__name__} {calibrator.name!r}, whose weights "
+            "were not made yet. Fit it first."
         )
     if not tf.is_tensor(calibrated) or calibrated.shape.as_list() != logits.shape.as_list():
         raise ValueError(
@@ -201,9 +211,12 @@ def _outputs(logits):
     else:
         probabilities = K.softmax(logits, axis=-1)
         confidence, decision = K.max(probabilities, axis=-1), tf.argmax(logits, axis=-1)
-    # identity: an output that is one tensor with another would be served under one name alone
-    outputs = {"logits": logits, "probabilities": probabilities, "confidence": confidence}
-    return {name: tf.identity(value) for name, value in outputs.items()} | {"class": tf.cast(decision, "int64")}
+    return {
+        "logits": logits,
+        "probabilities": probabilities,
+        "confidence": confidence,
+        "class": tf.cast(decision, "int64"),
+    }
 
 
 def _is_binary(output):
@@ -245,15 +258,17 @@ def _replacing(target):
             for entry in target.iterdir():
                 if entry.name not in _SAVED_MODEL_PARTS:
                     (shutil.copytree if entry.is_dir() else shutil.copy2)(entry, new / entry.name)
-            os.rename(target, old)
         try:
+            if target.exists():
+                os.rename(target, old)
             os.rename(new, target)
-        except OSError:
-            if old.exists():
+        except BaseException:
+            if old.exists() and not target.exists():
                 os.rename(old, target)
             raise
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        if target.exists() or not old.exists():
+            shutil.rmtree(work, ignore_errors=True)
         _remove_empty(made)
 
 

@@ -33,6 +33,8 @@ def reduce_over_replicas(values, sample_weight=None, keep=None, reduction="sum_o
     if sample_weight is not None:
         weight = align_leading(K.cast(sample_weight, values.dtype), values)
     if keep is not None:
+        keep = K.cast(align_leading(K.cast(keep, values.dtype), values), "bool")
+        keep = K.broadcast_to(keep, K.shape(values))
         values = K.where(keep, values, K.zeros_like(values))
     weighted = values if weight is None else values * weight
     if reduction in (None, "none") or len(values.shape) == 0:

@@ -5,7 +5,7 @@ from keras import ops as K
 
 from keras_ls.losses.reduction import reduce_over_replicas
 from keras_ls.ops.checks import checked_choice
-from keras_ls.ops.masks import get_keras_mask, zero_where_dropped
+from keras_ls.ops.masks import align_leading, get_keras_mask, zero_where_dropped
 from keras_ls.ops.precision import at_least_float32
 
 
@@ -13,7 +13,8 @@ class ReplicaExactLoss(keras.losses.Loss):
     """A `keras.losses.Loss` whose update does not depend on how a batch is split over replicas.
 
     Subclasses implement `call(y_true, y_pred)` (per-example losses, at least float32) and may implement
-    `valid(y_true)`, a boolean mask of the examples that count. Dropped examples reach `call` as zeros.
+    `valid(y_true, y_pred)`, a boolean mask of the examples that count, of the shape of the losses. Dropped examples reach
+    `call` as zeros.
 
     Args:
         name: name of the loss.
@@ -21,26 +22,29 @@ class ReplicaExactLoss(keras.losses.Loss):
         dtype: "float32" (default) or "float64": half precision loses sums over a few thousand examples.
     """
 
+    axis = -1  # of the classes, in y_pred
+
     def __init__(self, name=None, reduction="sum_over_batch_size", dtype=None):
         dtype = checked_choice("dtype", dtype or "float32", ["float32", "float64"])
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
-    def valid(self, y_true):
+    def valid(self, y_true, y_pred):
         """Boolean mask of the examples that count, or None for all."""
         return None
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         """Reduces `call`, with weights and masks, over the batch of all replicas."""
-        masks = [get_keras_mask(y_pred)]
+        mask = get_keras_mask(y_pred)
         with keras.name_scope(self.name):
             y_true, y_pred = K.convert_to_tensor(y_true), at_least_float32(y_pred)
-            masks.append(self.valid(y_true))
-            keep = None
-            for mask in masks:
-                if mask is not None:
-                    mask = K.cast(mask, "bool")
-                    keep = mask if keep is None else K.logical_and(keep, mask)
+            if self.dtype == "float64":
+                y_pred = K.cast(y_pred, "float64")
+            keep = self.valid(y_true, y_pred)
+            if mask is not None:
+                mask = K.cast(mask, "bool")
+                keep = mask if keep is None else K.logical_and(keep, align_leading(mask, keep))
             if keep is not None:
-                y_true, y_pred = zero_where_dropped(y_true, keep), zero_where_dropped(y_pred, keep)
+                y_true = zero_where_dropped(y_true, keep, self.axis)
+                y_pred = zero_where_dropped(y_pred, keep, self.axis)
             losses = self.call(y_true, y_pred)
             return reduce_over_replicas(losses, sample_weight, keep, self.reduction)

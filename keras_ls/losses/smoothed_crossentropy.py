@@ -5,7 +5,7 @@ from keras import ops as K
 
 from keras_ls import ops
 from keras_ls.losses.replica_exact_loss import ReplicaExactLoss
-from keras_ls.ops.checks import checked_fraction, checked_prior
+from keras_ls.ops.checks import checked_class, checked_fraction, checked_prior
 from keras_ls.ops.smoothing import probabilities_to_logits
 
 
@@ -71,13 +71,17 @@ class SmoothedCrossentropy(ReplicaExactLoss):
         self.label_smoothing = checked_fraction("label_smoothing", label_smoothing)
         self.prior = None if prior is None else checked_prior(prior).tolist()
         self.from_logits = bool(from_logits)
-        self.ignore_class = ignore_class
+        self.ignore_class = checked_class("ignore_class", ignore_class)
         self.axis = axis
 
-    def valid(self, y_true):
-        """Drops the examples of `ignore_class`."""
+    def valid(self, y_true, y_pred):
+        """Drops the examples of `ignore_class`; dense targets have none."""
         if self.ignore_class is None:
             return None
+        if len(y_true.shape) == len(y_pred.shape):
+            if y_true.shape[self.axis] != 1:
+                return None
+            y_true = K.squeeze(y_true, self.axis)
         return y_true != K.cast(self.ignore_class, y_true.dtype)
 
     def call(self, y_true, y_pred):

@@ -4,7 +4,7 @@ import keras
 from keras import ops as K
 
 from keras_ls.ops.calibration import NAN_ADVICE
-from keras_ls.ops.checks import check_no_nan
+from keras_ls.ops.checks import check_no_nan, checked_class
 from keras_ls.ops.examples import dropped, flatten_examples, to_probabilities
 from keras_ls.ops.masks import get_keras_mask
 from keras_ls.ops.precision import to_accumulation_dtype
@@ -31,7 +31,7 @@ class StreamingMetric(keras.metrics.Metric):
     def __init__(self, state_shape, from_logits=True, ignore_class=None, name=None, dtype=None):
         super().__init__(name=name, dtype=dtype)
         self.from_logits = bool(from_logits)
-        self.ignore_class = ignore_class
+        self.ignore_class = checked_class("ignore_class", ignore_class)
         self._sums = self.add_variable((2, *state_shape), "zeros", dtype="float32", name="sums")
 
     def update_state(self, y_true, y_pred, sample_weight=None):
@@ -51,7 +51,9 @@ class StreamingMetric(keras.metrics.Metric):
         new = total + rounded
         added = new - total
         lost = (total - (new - added)) + (rounded - added)
-        self._sums.assign(K.stack([new, error + lost + rest]))
+        low = error + lost + rest
+        high = new + low  # carried over, or the errors would stick at 2²⁴ times their unit in turn
+        self._sums.assign(K.stack([high, low - (high - new)]))
 
     def result(self):
         """The metric over all examples since the last `reset_state`; 0 before the first."""

@@ -18,7 +18,7 @@ def uniform_bin_index(confidence, num_bins, closed="left"):
     The edges are rounded to the dtype of `confidence`, so that a half-precision .3 counts as .3.
 
     Args:
-        confidence: values in [0, 1], any shape.
+        confidence: values in [0, 1], any shape; integers count as float32.
         num_bins: B.
         closed: "left" or "right": the side on which a bin includes its edge.
 
@@ -32,8 +32,11 @@ def uniform_bin_index(confidence, num_bins, closed="left"):
     """
     confidence = K.convert_to_tensor(confidence)
     dtype = keras.backend.standardize_dtype(confidence.dtype)
+    if "float" not in dtype:
+        dtype = "float32"  # as integers, all edges would be 0
     edges = K.convert_to_tensor(np.arange(1, num_bins) / num_bins, dtype=dtype)
-    return _searchsorted(at_least_float32(edges), at_least_float32(confidence), closed)
+    index = _searchsorted(at_least_float32(edges), K.reshape(at_least_float32(confidence), (-1,)), closed)
+    return K.reshape(index, K.shape(confidence))
 
 
 def quantile_bin_index(confidence, weight, num_bins, closed="left"):
@@ -121,8 +124,9 @@ def _edge_positions(ordered_weight, num_bins, closed):
     """Where, in ascending order, the example (or cell) lies whose confidence is each inner edge."""
     cumulative = K.cumsum(ordered_weight)
     total = cumulative[-1]
-    fractions = K.convert_to_tensor(np.arange(1, num_bins) / num_bins, dtype=ordered_weight.dtype)
-    rank = K.floor(fractions * K.maximum(total - 1, 0) + 0.5)
+    k = K.convert_to_tensor(np.arange(1, num_bins), dtype=ordered_weight.dtype)
+    # round(k (n-1) / B) in whole numbers: in floating point .7 · 45 is 31.499999999999996
+    rank = K.floor((2 * k * K.maximum(total - 1, 0) + num_bins) / (2 * num_bins))
     if closed == "right":
         rank = rank - 1
     # the first position whose cumulative weight exceeds the rank

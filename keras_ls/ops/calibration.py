@@ -133,7 +133,7 @@ def brier_score(labels, probabilities, sample_weight=None):
 
 
 def squared_distance(labels, probabilities):
-    """`Σ_k (p_k - y_k)²` an example for `[M, K]`, `(p - y)²` for `[M]`; integer labels never become one-hot.
+    """`Σ_k (p_k - y_k)²` an example for `[M, K]`, `(p - y)²` for `[M]`.
 
     Args:
         labels: `[M]` integers or `[M, K]` dense; `[M]` in [0, 1] for P(y=1).
@@ -152,9 +152,9 @@ def squared_distance(labels, probabilities):
         return K.square(p - K.cast(labels, p.dtype))
     if len(K.shape(labels)) == 2:
         return K.sum(K.square(p - K.cast(labels, p.dtype)), axis=-1)
-    p_y = pick(p, labels)
-    # Σ_k p_k² - p_y² + (1 - p_y)²
-    return K.sum(K.square(p), axis=-1) + 1 - 2 * p_y
+    # not Σ_k p_k² + 1 - 2 p_y: where p_y is near 1 that leaves only rounding, even below 0
+    hit = K.one_hot(K.cast(labels, "int32"), p.shape[-1], dtype=p.dtype)
+    return K.sum(K.square(p - hit), axis=-1) + 0 * pick(p, labels)  # NaN where a label is out of range
 
 
 def weighted_mean(values, weight):

@@ -28,6 +28,13 @@ def checked_count(name, value, minimum=1):
     return int(value)
 
 
+def checked_class(name, value):
+    """Returns `value` as an int, or None for None, or raises `ValueError`."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, numbers.Integral)):
+        raise ValueError(f"Expected `{name}` to be an integer or None. Received: {value!r}.")
+    return None if value is None else int(value)
+
+
 def checked_choice(name, value, choices):
     """Returns `value` when it is one of `choices`; the error names the nearest valid one."""
     choices = list(choices)
@@ -42,7 +49,10 @@ def checked_prior(prior, num_classes=None):
     """Returns a class distribution as float64 NumPy (or None), or raises `ValueError`."""
     if prior is None:
         return None
-    values = np.asarray(prior, dtype="float64")
+    try:
+        values = np.asarray(prior, dtype="float64")
+    except (TypeError, ValueError):
+        values = np.empty(0)
     if values.ndim != 1 or values.size < 2 or not np.all(values >= 0) or abs(values.sum() - 1.0) > 1e-3:
         raise ValueError(
             "Expected `prior` to be a 1-D class distribution: at least two non-negative numbers that sum to 1. "

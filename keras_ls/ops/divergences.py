@@ -2,6 +2,7 @@
 
 from keras import ops as K
 
+from keras_ls.ops.checks import checked_positive
 from keras_ls.ops.precision import at_least_float32
 
 
@@ -19,6 +20,9 @@ def kl_divergence(teacher_logits, student_logits, temperature=1.0, student_tempe
     Returns:
         Nats, of the shape of the logits without the last axis; at least float32.
 
+    Raises:
+        ValueError: for a temperature that is not above 0.
+
     Example:
         `KL((.5, .5) ‖ (.25, .75)) = ½ log 2 + ½ log ⅔ = 0.1438`.
 
@@ -29,7 +33,10 @@ def kl_divergence(teacher_logits, student_logits, temperature=1.0, student_tempe
     Reference:
         Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015.
     """
-    student_temperature = temperature if student_temperature is None else student_temperature
+    temperature = checked_positive("temperature", temperature)
+    student_temperature = checked_positive(
+        "student_temperature", temperature if student_temperature is None else student_temperature
+    )
     log_t = K.log_softmax(at_least_float32(teacher_logits) / temperature, axis=-1)
     log_s = K.log_softmax(at_least_float32(student_logits) / student_temperature, axis=-1)
     t = K.exp(log_t)

@@ -110,7 +110,7 @@ def class_separation(features, labels):
         Kornblith et al., "Why Do Better Loss Functions Lead to Less Transferable Features?", 2021.
     """
     features = to_accumulation_dtype(features)
-    labels = K.cast(labels, "int32")
+    labels = K.convert_to_tensor(labels)
     if len(features.shape) != 2 or tuple(labels.shape) != tuple(features.shape[:1]):
         raise ValueError(
             "Expected `features` [N, D] and `labels` [N]. Received: "
@@ -119,6 +119,7 @@ def class_separation(features, labels):
     check_no_nan("features", features, "Was the model trained to a NaN loss?")
     num_classes = int(K.max(labels)) + 1 if labels.shape[0] else 0
     check_integer_labels(labels, max(num_classes, 1))
+    labels = K.cast(labels, "int32")
     length = K.norm(features, axis=-1, keepdims=True)
     unit = features / K.where(length > 0, length, K.ones_like(length))
     sums = K.segment_sum(K.concatenate([unit, K.ones_like(length)], axis=-1), labels, num_segments=num_classes)

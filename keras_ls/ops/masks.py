@@ -31,6 +31,11 @@ def align_leading(weight, values):
     return weight
 
 
-def zero_where_dropped(x, keep):
-    """`x` with zeros where `keep` is False, so that padding (even NaN) reaches neither value nor gradient."""
+def zero_where_dropped(x, keep, axis=-1):
+    """`x` with zeros where `keep` is False, so that padding (even NaN) reaches neither value nor gradient.
+
+    `keep` has the shape of `x`, of `x` without its class axis `axis`, or of its first axes.
+    """
+    if len(keep.shape) == len(x.shape) - 1:
+        keep = K.expand_dims(keep, axis)
     return K.where(align_leading(keep, x), x, K.zeros_like(x))

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops as K
 
-from keras_ls.ops.checks import check_integer_labels, checked_fraction, checked_positive, checked_prior
+from keras_ls.ops.checks import check_integer_labels, checked_count, checked_fraction, checked_positive, checked_prior
 from keras_ls.ops.precision import at_least_float32
 
 
@@ -34,6 +34,7 @@ def smooth_labels(labels, num_classes, label_smoothing, prior=None):
         Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2016.
     """
     alpha = checked_fraction("label_smoothing", label_smoothing)
+    num_classes = checked_count("num_classes", num_classes)
     prior = checked_prior(prior, num_classes)
     labels = K.convert_to_tensor(labels)
     check_integer_labels(labels, num_classes)
@@ -182,4 +183,5 @@ def probabilities_to_logits(probabilities):
 
 def _zero_where_impossible(weights, log_p):
     # 0 · log 0 = 0: no weight on a class means that its log-probability does not count, even at -inf
-    return K.where(weights > 0, weights * K.where(weights > 0, log_p, K.zeros_like(log_p)), K.zeros_like(log_p))
+    counts = weights != 0
+    return K.where(counts, weights * K.where(counts, log_p, K.zeros_like(log_p)), K.zeros_like(log_p))

@@ -2,6 +2,7 @@
 
 from keras_ls.studies.calibration_study import CalibrationStudy
 from keras_ls.studies.distillation_study import DistillationStudy
+from keras_ls.studies.exported import export_models
 from keras_ls.studies.figures import save_figures
 from keras_ls.studies.projection_study import ProjectionStudy
 from keras_ls.studies.report import read_results, write_report
@@ -18,6 +19,7 @@ __all__ = [
     "Store",
     "StudyResult",
     "Training",
+    "export_models",
     "read_results",
     "save_figures",
     "write_report",

@@ -30,7 +30,6 @@ class DistillationStudy(Study):
     """
 
     dataset: str = "digits-noise"
-    seeds: tuple = (0, 1, 2, 3)
     smoothings: tuple = (0.0, 0.15, 0.45, 0.75)
     temperatures: tuple = (1.0, 2.0, 4.0, 8.0)
     smoothed: float = 0.15

@@ -1,6 +1,7 @@
 """One network trained once: everything that its weights depend on, and nothing else."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 
@@ -67,22 +68,54 @@ class Training:
         Returns:
             A `keras.Model`, not compiled.
         """
-        splits = data.load(self.dataset)
-        x, y = splits.train
+        step = _compiled(_without_seed(self), strategy or tf.distribute.get_strategy())
+        x, y = data.load(self.dataset).train
         keras.utils.set_random_seed(self.seed)
-        with (strategy or tf.distribute.get_strategy()).scope():
-            network = models.mlp(x.shape[1:], splits.num_classes, self.widths)
-            optimizer = keras.optimizers.SGD(self.learning_rate, momentum=0.9, nesterov=True)
-            steps = -(-len(x) // self.batch_size)
-            settings = {"steps_per_execution": 10 * steps, "jit_compile": False}  # XLA would compile longer than it runs
-            if self.teacher is None:
-                trainer = keras.Model(network.input, network.output)  # leaves `network` itself without an optimizer
-                trainer.compile(optimizer, SmoothedCrossentropy(self.label_smoothing), **settings)
-            else:
-                distillation = LogitsDistillation(self.temperature, student_temperature=1, scale_by_temperature=False)
-                trainer = Distiller(teacher, network, distillation, student_loss_weight=0.0)
-                trainer.compile(optimizer, **settings)
+        network = self.network()
+        step.student.set_weights(network.get_weights())
+        if teacher is not None:
+            step.teacher.set_weights(teacher.get_weights())
+        for variable, value in zip(step.trainer.optimizer.variables, step.optimizer_start):
+            variable.assign(value)
         examples = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(len(x), seed=self.seed)
         # one long epoch: at this size Keras's own work between epochs takes longer than the epochs
-        trainer.fit(examples.repeat(self.epochs).batch(self.batch_size), shuffle=False, verbose=0)
+        step.trainer.fit(examples.repeat(self.epochs).batch(self.batch_size), shuffle=False, verbose=0)
+        network.set_weights(step.student.get_weights())
         return network
+
+    def network(self):
+        """The network, untrained."""
+        splits = data.load(self.dataset)
+        return models.mlp(splits.train[0].shape[1:], splits.num_classes, self.widths)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Step:
+    """A compiled training step: seeds of one training share it, as tracing takes longer than a tiny training."""
+
+    trainer: keras.Model
+    student: keras.Model
+    teacher: keras.Model | None
+    optimizer_start: tuple
+
+
+@functools.cache
+def _compiled(training, strategy):
+    with strategy.scope():
+        student, teacher = training.network(), None
+        if training.teacher is None:
+            trainer, loss = student, SmoothedCrossentropy(training.label_smoothing)
+        else:
+            teacher, loss = training.teacher.network(), None
+            distillation = LogitsDistillation(training.temperature, student_temperature=1, scale_by_temperature=False)
+            trainer = Distiller(teacher, student, distillation, student_loss_weight=0.0)
+        optimizer = keras.optimizers.SGD(training.learning_rate, momentum=0.9, nesterov=True)
+        optimizer.build(trainer.trainable_variables)
+        # many steps a call, and no XLA, which would compile longer than the training runs
+        trainer.compile(optimizer, loss, steps_per_execution=100, jit_compile=False)
+    return _Step(trainer, student, teacher, tuple(variable.numpy() for variable in optimizer.variables))
+
+
+def _without_seed(training):
+    teacher = training.teacher and _without_seed(training.teacher)
+    return dataclasses.replace(training, seed=0, teacher=teacher)

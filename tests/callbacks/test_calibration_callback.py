@@ -20,7 +20,7 @@ Y_VAL = (X_VAL[:, :CLASSES] + RNG.gumbel(size=(50, CLASSES))).argmax(axis=1)
 
 def network(*last, units=CLASSES, seed=0):
     keras.utils.set_random_seed(seed)
-    hidden = [keras.layers.Dense(8, activation="relu"), keras.layers.BatchNormalization(), keras.layers.Dropout(0.3)]
+    hidden = [keras.layers.Dense(8, activation="tanh"), keras.layers.BatchNormalization(), keras.layers.Dropout(0.3)]
     return keras.Sequential([keras.Input((5,)), *hidden, keras.layers.Dense(units), *last])
 
 
@@ -319,7 +319,7 @@ def test_a_bound_is_logged_without_a_warning(recwarn):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, kernel_initializer="identity")])
     model.compile(keras.optimizers.SGD(0.0), kls.losses.SmoothedCrossentropy(0.0))
     x = np.eye(2, dtype="float32")
-    history = model.fit(x, [1, 0], verbose=0, callbacks=[CalibrationCallback((x, np.array([1, 0])))]).history
+    history = model.fit(x, np.array([1, 0]), verbose=0, callbacks=[CalibrationCallback((x, np.array([1, 0])))]).history
     assert history["val_temperature"] == [100.0]
     assert history["val_nll"] == pytest.approx([np.log1p(np.e)], rel=1e-6)
     assert not [w for w in recwarn if "temperature" in str(w.message)]

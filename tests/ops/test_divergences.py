@@ -1,0 +1,88 @@
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_ls import ops
+
+approx = pytest.approx
+
+
+def test_by_hand():
+    # KL((¼, ¾) ‖ (½, ½)) = ¼ log ½ + ¾ log 3/2
+    expected = 0.25 * math.log(0.5) + 0.75 * math.log(1.5)
+    assert float(ops.kl_divergence([[0.0, math.log(3)]], [[7.0, 7.0]])[0]) == approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("temperatures", [(1.0, None), (4.0, None), (4.0, 1.0)])
+def test_equals_the_plain_form_and_tensorflow_probability(temperatures):
+    tfp = pytest.importorskip("tensorflow_probability")
+    rng = np.random.default_rng(0)
+    teacher, student = rng.normal(size=(2, 3, 6, 5)) * 3
+    T, S = temperatures[0], temperatures[1] or temperatures[0]
+    got = ops.kl_divergence(teacher, student, *temperatures)
+    expected = np.zeros((3, 6))
+    for i in np.ndindex(3, 6):
+        p = np.exp(teacher[i] / T) / sum(math.exp(z / T) for z in teacher[i])
+        q = np.exp(student[i] / S) / sum(math.exp(z / S) for z in student[i])
+        for k in range(5):
+            expected[i] += p[k] * math.log(p[k] / q[k])
+    np.testing.assert_allclose(got, expected, rtol=1e-9)
+    distributions = tfp.distributions
+    peer = distributions.kl_divergence(
+        distributions.Categorical(logits=teacher / T), distributions.Categorical(logits=student / S)
+    )
+    np.testing.assert_allclose(got, peer, rtol=1e-9)
+
+
+@pytest.mark.parametrize("gap", [60.0, 5000.0])
+def test_a_large_divergence_is_not_clipped(gap):
+    # the teacher is sure of class 0, to which the student gives e^-gap: KL = gap, gradient q - p = (-1, 1)
+    student = tf.constant([[0.0, gap]])
+    with tf.GradientTape() as tape:
+        tape.watch(student)
+        value = ops.kl_divergence([[2 * gap, 0.0]], student)
+    assert float(value[0]) == approx(gap, rel=1e-6)
+    np.testing.assert_allclose(tape.gradient(value, student), [[-1.0, 1.0]], atol=1e-6)
+
+
+def test_gradient_by_the_formula():
+    # d KL / d z_s = (softmax(z_s / S) - softmax(z_t / T)) / S
+    rng = np.random.default_rng(1)
+    teacher, student = rng.normal(size=(2, 4, 3))
+    variable = tf.constant(student)
+    with tf.GradientTape() as tape:
+        tape.watch(variable)
+        value = ops.kl_divergence(teacher, variable, 3.0, 2.0)
+    p, q = np.exp(teacher / 3), np.exp(student / 2)
+    p, q = p / p.sum(-1, keepdims=True), q / q.sum(-1, keepdims=True)
+    np.testing.assert_allclose(tape.gradient(value, variable), (q - p) / 2, atol=1e-12)
+
+
+def test_switched_off_classes():
+    inf = np.inf
+    # off for both: KL((½, ½) ‖ (¼, ¾)) = ½ log 2 + ½ log ⅔
+    off_for_both = ops.kl_divergence([[0.0, 0.0, -inf]], [[0.0, math.log(3), -inf]])
+    assert float(off_for_both[0]) == approx(0.5 * math.log(2) + 0.5 * math.log(2 / 3), rel=1e-5)
+    # off for the teacher alone: p = (½, ½, 0), q = (⅓, ⅓, ⅓): log 3/2
+    assert float(ops.kl_divergence([[0.0, 0.0, -inf]], [[0.0] * 3])[0]) == approx(math.log(1.5), rel=1e-6)
+    # off for the student alone: infinitely far
+    assert float(ops.kl_divergence([[0.0] * 3], [[0.0, 0.0, -inf]])[0]) == inf
+
+
+def test_gradient_past_switched_off_classes():
+    student = tf.constant([[0.0, math.log(3), -np.inf]])
+    with tf.GradientTape() as tape:
+        tape.watch(student)
+        value = ops.kl_divergence([[0.0, 0.0, -np.inf]], student)
+    # q - p = (¼ - ½, ¾ - ½, 0)
+    np.testing.assert_allclose(tape.gradient(value, student), [[-0.25, 0.25, 0.0]], atol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, math.nan, "2"])
+def test_bad_temperatures(bad):
+    with pytest.raises(ValueError, match=r"Expected `temperature` > 0\. Received"):
+        ops.kl_divergence([[0.0, 1.0]], [[1.0, 0.0]], bad)
+    with pytest.raises(ValueError, match=r"Expected `student_temperature` > 0\. Received"):
+        ops.kl_divergence([[0.0, 1.0]], [[1.0, 0.0]], 2.0, bad)

@@ -1,0 +1,50 @@
+"""The Python of the guides and the examples runs."""
+
+import importlib.util
+import pathlib
+import re
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import tensorflow as tf
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("guide", sorted((ROOT / "docs" / "guides").glob("*.md")), ids=lambda path: path.stem)
+def test_guide(guide, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", guide.read_text(encoding="utf-8"), flags=re.DOTALL):
+        exec(compile(block, str(guide), "exec"), names)  # noqa: S102
+    plt.close("all")
+
+
+def example(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_first_steps(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model, temperature, _ = example("first_steps").main(epochs=2, path="exported")
+    served = tf.saved_model.load("exported").signatures["serving_default"]
+    x = np.linspace(0, 1, 64, dtype="float32")[None]
+    outputs = served(**{next(iter(served.structured_input_signature[1])): tf.constant(x)})
+    np.testing.assert_allclose(outputs["logits"], model(x) / temperature.temperature, atol=1e-5)
+
+
+def test_reliability_diagram(tmp_path):
+    before, after = example("reliability_diagram").main(tmp_path / "reliability.png", epochs=20)
+    assert after.calibration_error < 0.5 * before.calibration_error  # about .15 and .05
+    assert (tmp_path / "reliability.png").stat().st_size > 10_000
+    plt.close("all")
+
+
+def test_every_example_says_how_to_run_it():
+    for path in (ROOT / "examples").glob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        assert f"Run: python examples/{path.name}" in source and len(source.splitlines()) < 80, path
