@@ -29,8 +29,10 @@ def strategy(name="auto"):
     - "auto": "tpu" where the environment names one, "multi_worker" where `TF_CONFIG` has more than one worker,
       "mirrored" with two GPUs or more, else "one".
 
-    Batch sizes are global: `batch(64)` on two replicas gives each of them 32. With "multi_worker" every worker needs at
-    least one example of every epoch.
+    Batch sizes are global: `batch(64)` on two replicas gives each of them 32. Give `BatchNormalization` its
+    `synchronized=True`: otherwise every replica keeps moving statistics of its own, of which only the first's are
+    saved, and a last batch that leaves a replica without examples turns them into NaN. With "multi_worker", every
+    worker needs at least one example in every epoch, and `steps_per_execution` stays at 1.
 
     Args:
         name: one of the five above; "auto" by default.

@@ -40,8 +40,8 @@ def export_saved_model(model, path, calibrator=None, from_logits=True):
     `inputs`; those of a dict have its keys, those of a list `inputs_0`, `inputs_1`, ... A subclassed model keeps no
     dtypes: its inputs are served as float32, and of the shape of its first call but for the batch.
 
-    The directory is replaced in one step when all is written; whatever fails before leaves the old one as it was. Files
-    that TensorFlow did not write, such as a provenance record, stay.
+    All is written beside the directory, which is then replaced by renaming; a failure leaves the old one as it was.
+    Files in it that TensorFlow did not write, such as a provenance record, stay.
 
     Args:
         model: a built `keras.Model` with one output: `[N, K]` (or `[..., K]`, classes last), `[N, 1]` or `[N]`; of a

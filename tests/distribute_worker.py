@@ -26,7 +26,10 @@ def train(strategy, seed):
     kls.distribute.set_seeds(seed)
     for count in SIZES:
         with strategy.scope():
-            model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(6, "tanh"), keras.layers.Dense(5)])
+            normalize = keras.layers.BatchNormalization(synchronized=True)
+            model = keras.Sequential(
+                [keras.Input((4,)), keras.layers.Dense(6, "tanh"), normalize, keras.layers.Dense(5)]
+            )
             model.compile(
                 keras.optimizers.SGD(0.5),
                 kls.losses.SmoothedCrossentropy(0.1),

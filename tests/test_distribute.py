@@ -78,8 +78,9 @@ def test_two_workers_train_to_identical_weights(two_workers):
     assert first["replicas"] == 2
     assert first["type"] == "MultiWorkerStrategy"
     trained = [name for name in first if "weight" in name]
-    assert len(trained) == 8
+    assert len(trained) == 16
     for name in trained:
+        assert np.isfinite(first[name]).all()
         np.testing.assert_array_equal(first[name], second[name], err_msg=name)
 
 

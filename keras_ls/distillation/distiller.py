@@ -104,6 +104,7 @@ class Distiller(keras.Model):
 
     def _checked_weights(self, values):
         count = len(self.distillation_losses)
+        values = values.tolist() if hasattr(values, "tolist") else values  # NumPy
         values = [1.0] * count if values is None else keras.tree.flatten(values)
         if len(values) != count:
             raise ValueError(
@@ -122,12 +123,6 @@ class Distiller(keras.Model):
     def __dir__(self):
         # Keras saves whatever `dir` shows
         return [name for name in super().__dir__() if name != "teacher"]
-
-    def build(self, input_shape=None):
-        """Builds the student."""
-        if not self.student.built:
-            self.student.build(input_shape)
-        self.built = True
 
     def compile(self, optimizer="rmsprop", loss=None, **kwargs):
         """As `keras.Model.compile`; `loss`, `loss_weights` and `metrics` are the student's."""

@@ -113,8 +113,7 @@ def class_separation(features, labels):
     labels = K.convert_to_tensor(labels)
     if len(features.shape) != 2 or tuple(labels.shape) != tuple(features.shape[:1]):
         raise ValueError(
-            "Expected `features` [N, D] and `labels` [N]. Received: "
-            f"{tuple(features.shape)} and {tuple(labels.shape)}."
+            f"Expected `features` [N, D] and `labels` [N]. Received: {tuple(features.shape)} and {tuple(labels.shape)}."
         )
     check_no_nan("features", features, "Was the model trained to a NaN loss?")
     num_classes = int(K.max(labels)) + 1 if labels.shape[0] else 0

@@ -188,7 +188,7 @@ class DistillationStudy(Study):
 def at_equal_gamma(reference, points):
     """Accuracy of a reference curve, interpolated at the γ of other points, and of these points: means over the points.
 
-    Points beyond the ends of the reference curve are left out.
+    Points beyond the ends of the reference curve are left out; NaN where none remain.
 
     Args:
         reference: point name → {"gamma": one a seed, "accuracy": one a seed}.
@@ -213,5 +213,6 @@ def at_equal_gamma(reference, points):
     for x, y, at, found in zip(gamma, accuracy, other_gamma, other_accuracy):
         order = np.argsort(x)
         inside = (at >= x.min()) & (at <= x.max())
-        means.append((np.interp(at[inside], x[order], y[order]).mean(), found[inside].mean()))
+        pair = np.interp(at[inside], x[order], y[order]), found[inside]
+        means.append([side.mean() if inside.any() else np.nan for side in pair])
     return tuple(np.array(means).T)

@@ -6,7 +6,7 @@ from keras_ls import plots
 from keras_ls.studies.store import write_beside
 
 WIDTH = {"ReliabilityDisplay": 3.2, "ProjectionDisplay": 3.0, "SmoothingSweepDisplay": 7.0}
-HEIGHT = {"ReliabilityDisplay": 3.4, "ProjectionDisplay": 3.1, "SmoothingSweepDisplay": 4.6}
+HEIGHT = {"ReliabilityDisplay": 3.5, "ProjectionDisplay": 3.3, "SmoothingSweepDisplay": 4.6}
 
 
 def draw(figure):
@@ -25,23 +25,29 @@ def draw(figure):
     size = (WIDTH[figure.kind] * len(displays[0]), HEIGHT[figure.kind] * len(displays))
     drawn = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(drawn)  # a canvas of its own: no pyplot, no window
-    axes = drawn.subplots(len(displays), len(displays[0]), squeeze=False)
-    for row, row_axes in zip(displays, axes):
-        for i, (display, ax) in enumerate(zip(row, row_axes)):
+    for row, band in zip(displays, drawn.subfigures(len(displays), 1, squeeze=False)[:, 0]):
+        axes = band.subplots(1, len(row), squeeze=False)[0]
+        for i, (display, ax) in enumerate(zip(row, axes)):
             if figure.kind == "ProjectionDisplay":
                 pair = row[i - i % 2 : i - i % 2 + 2]  # train and validation of one network
-                display.plot(ax, limits=display.common_limits(pair), legend=i == 0)
+                display.plot(ax, limits=display.common_limits(pair), legend=False)
             elif figure.kind == "ReliabilityDisplay":
-                display.plot(ax, legend=i == 0)
+                display.plot(ax, legend=False)
             else:
                 display.plot(ax)
+        if len(row) > 1:  # one legend a row, below it, where it hides nothing
+            entries = {}
+            for ax in axes:
+                entries |= dict(zip(*reversed(ax.get_legend_handles_labels())))
+            style = {"loc": "outside lower center", "ncols": len(entries), "frameon": False, "fontsize": "small"}
+            band.legend(entries.values(), entries.keys(), **style)
     return drawn
 
 
 def png(figure, dpi=140):
     """The figure as PNG bytes."""
     buffer = io.BytesIO()
-    draw(figure).savefig(buffer, format="png", dpi=dpi)
+    draw(figure).savefig(buffer, format="png", dpi=dpi, bbox_inches="tight", pad_inches=0.1)
     return buffer.getvalue()
 
 

@@ -93,7 +93,10 @@ def test_a_mask_becomes_weight_zero():
         (tf.data.Dataset.from_tensor_slices(X).batch(4), r"batches of \(x, y\).*Received: EagerTensor"),
         ((X,), r"batches of \(x, y\).*Received: tuple of 1"),
         ([(X, Y, Y, Y)], r"batches of \(x, y\).*Received: tuple of 4"),
-        (tf.data.Dataset.from_tensor_slices((X, Y)).batch(4).take(0), "at least one example. Received: an empty dataset"),
+        (
+            tf.data.Dataset.from_tensor_slices((X, Y)).batch(4).take(0),
+            "at least one example. Received: an empty dataset",
+        ),
         ((X[:0], Y[:0]), "at least one example. Received: an empty dataset"),
     ],
     ids=["no labels", "tuple without labels", "too many", "empty dataset", "empty arrays"],
@@ -105,5 +108,5 @@ def test_errors(data, message):
 
 def test_a_model_with_several_outputs():
     inputs = keras.Input((2,))
-    with pytest.raises(ValueError, match="one output. Received: several"):
+    with pytest.raises(ValueError, match=r"one output. Received: several"):
         PredictionReader(keras.Model(inputs, [inputs + 1, inputs + 2])).read((X, Y))

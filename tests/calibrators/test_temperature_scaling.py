@@ -206,7 +206,9 @@ def test_padded_steps_of_a_model_do_not_count():
     for row, length in enumerate(rng.integers(1, 6, 20)):
         ids[row, length:] = 0
     keras.utils.set_random_seed(0)
-    embedding = keras.layers.Embedding(9, 4, mask_zero=True, embeddings_initializer=keras.initializers.RandomNormal(0, 4))
+    embedding = keras.layers.Embedding(
+        9, 4, mask_zero=True, embeddings_initializer=keras.initializers.RandomNormal(0, 4)
+    )
     model = keras.Sequential([keras.Input((5,), dtype="int32"), embedding, keras.layers.Dense(3)])
     logits = model(ids).numpy()
     labels = (logits / 3 + rng.gumbel(size=logits.shape)).argmax(axis=-1)

@@ -104,7 +104,8 @@ def test_weights(as_dataset):
     data = (X_VAL, Y_VAL, weight)
     model = compiled()
     history = trained(
-        model, CalibrationCallback(tf.data.Dataset.from_tensor_slices(data).shuffle(50).batch(8) if as_dataset else data)
+        model,
+        CalibrationCallback(tf.data.Dataset.from_tensor_slices(data).shuffle(50).batch(8) if as_dataset else data),
     )
     assert_logged(history, expected_values(model.predict(X_VAL, verbose=0), Y_VAL, weight))
 
@@ -145,8 +146,8 @@ def test_binary(from_logits):
 
 
 def test_binary_probabilities_of_exactly_0_and_1():
-    # a saturated float32 sigmoid. Clipped at Keras's ε = 1e-7, as by the NegativeLogLikelihood metric: a wrong one costs
-    # -log 1e-7 = 16.118, a right one nothing. Of 4 examples 1 is wrong; at the best T the NLL is the entropy of (3/4, 1/4)
+    # a saturated float32 sigmoid, clipped at Keras's ε = 1e-7 as by the NegativeLogLikelihood metric: a wrong one costs
+    # -log 1e-7 = 16.118, a right one nothing. 1 of 4 is wrong; at the best T the NLL is the entropy of (3/4, 1/4)
     model = keras.Sequential([keras.Input((1,)), keras.layers.Activation("sigmoid")])
     model.compile("sgd", "binary_crossentropy")
     x, y = np.array([[200.0], [-200.0], [200.0], [200.0]]), np.array([1, 0, 1, 0])
@@ -329,7 +330,10 @@ def test_a_bound_is_logged_without_a_warning(recwarn):
     "data, message",
     [
         (tf.data.Dataset.from_tensor_slices(X_VAL).batch(9), r"batches of \(x, y\).*Received"),
-        (tf.data.Dataset.from_tensor_slices((X_VAL, Y_VAL)).batch(9).take(0), "one example. Received: an empty dataset"),
+        (
+            tf.data.Dataset.from_tensor_slices((X_VAL, Y_VAL)).batch(9).take(0),
+            "one example. Received: an empty dataset",
+        ),
         ((X_VAL, np.full(50, CLASSES)), r"labels in \[0, 4\).*Received: 4"),
         ((X_VAL, Y_VAL, np.zeros(50)), "weight above 0. Received: none"),
         ((np.full_like(X_VAL, np.nan), Y_VAL), "without NaN"),

@@ -1,0 +1,76 @@
+"""`Distiller` with several outputs, as lists and as dicts."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_ls as kls
+from keras_ls.distillation import Distiller, LogitsDistillation
+from tests.distillation.networks import X, Y, crossentropy, kl
+
+Y_B = (Y + np.arange(21)) % 2
+HARD = kls.losses.SmoothedCrossentropy(0.0)
+
+
+def two_heads(kind, seed):
+    keras.utils.set_random_seed(seed)
+    inputs = keras.Input((4,))
+    hidden = keras.layers.Dense(8, activation="tanh")(inputs)
+    # "b" is made first: pairing must go by key, not by creation
+    b, a = keras.layers.Dense(2, name="b")(hidden), keras.layers.Dense(3, name="a")(hidden)
+    return keras.Model(inputs, {"b": b, "a": a} if kind == "dict" else [a, b])
+
+
+def pack(kind, a, b):
+    return {"a": a, "b": b} if kind == "dict" else [a, b]
+
+
+def outputs(kind, model):
+    predictions = model(X)
+    return [np.array(predictions[key]) for key in (("a", "b") if kind == "dict" else (0, 1))]
+
+
+@pytest.mark.parametrize("weighted", ["none", "one", "each"])
+@pytest.mark.parametrize("kind", ["dict", "list"])
+def test_values(kind, weighted):
+    # student loss: 1 · CE_a + 3 · CE_b, the loss_weights of compile; distillation: D_a + D_b
+    t, s = two_heads(kind, 1), two_heads(kind, 0)
+    distiller = Distiller(t, s, LogitsDistillation(2.0), [1.5], student_loss_weight=0.4)
+    distiller.compile("sgd", pack(kind, HARD, HARD), loss_weights=pack(kind, 1.0, 3.0))
+    w_a = w_b = np.ones(21, "float32")
+    arguments = {}
+    if weighted != "none":
+        w_a = w_b = np.linspace(0, 2, 21, dtype="float32")
+        arguments = {"sample_weight": w_a}
+    if weighted == "each":
+        w_b = w_a[::-1] ** 2
+        arguments = {"sample_weight": pack(kind, w_a, w_b)}
+    logs = distiller.evaluate(X, pack(kind, Y, Y_B), batch_size=8, verbose=0, return_dict=True, **arguments)
+    (t_a, t_b), (s_a, s_b) = outputs(kind, t), outputs(kind, s)
+    student_loss = (w_a * crossentropy(Y, s_a)).mean() + 3 * (w_b * crossentropy(Y_B, s_b)).mean()
+    d = 4 * ((w_a * kl(t_a, s_a, 2.0)).mean() + (w_b * kl(t_b, s_b, 2.0)).mean())
+    assert logs["student_loss"] == pytest.approx(student_loss, rel=1e-5)
+    assert logs["logits_distillation"] == pytest.approx(d, rel=1e-5)
+    assert logs["loss"] == pytest.approx(0.4 * student_loss + 0.6 * 1.5 * d, rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["dict", "list"])
+def test_fit_reaches_both_heads_and_survives_saving(kind, tmp_path):
+    s = two_heads(kind, 0)
+    distiller = Distiller(two_heads(kind, 1), s, LogitsDistillation())
+    distiller.compile("sgd", pack(kind, HARD, HARD), metrics=pack(kind, ["accuracy"], ["accuracy"]))
+    before = outputs(kind, s)
+    distiller.fit(X, pack(kind, Y, Y_B), verbose=0)
+    after = outputs(kind, s)
+    for old, new in zip(before, after):
+        assert np.abs(old - new).max() > 1e-4
+    distiller.save(tmp_path / "two.keras")
+    for new, loaded in zip(after, outputs(kind, keras.models.load_model(tmp_path / "two.keras"))):
+        np.testing.assert_array_equal(new, loaded)
+
+
+def test_weights_for_some_outputs_only_are_refused():
+    distiller = Distiller(two_heads("dict", 1), two_heads("dict", 0), LogitsDistillation(), student_loss_weight=0.0)
+    distiller.compile("sgd")
+    with pytest.raises(ValueError, match=r"one `sample_weight` for all outputs, or 2, one each. Received: 1"):
+        distiller.compute_loss(X, None, distiller(X), {"a": np.ones(21)}, training=False)

@@ -1,0 +1,100 @@
+import math
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_ls.ops import checks
+
+
+@pytest.mark.parametrize("value", [-0.01, 1, 1.0, 1.5, math.nan, math.inf, "0.1", None, True, [0.1]])
+def test_fraction_refuses(value):
+    with pytest.raises(ValueError, match=r"Expected `label_smoothing` in \[0, 1\)\. Received: "):
+        checks.checked_fraction("label_smoothing", value)
+
+
+def test_fraction_accepts_numbers():
+    values = [checks.checked_fraction("a", v) for v in (0, 0.25, np.float32(0.5), np.int64(0), 1 - 1e-12)]
+    assert values == [0.0, 0.25, 0.5, 0.0, 1 - 1e-12]
+    assert {type(v) for v in values} == {float}
+
+
+@pytest.mark.parametrize("value", [0, -1.0, math.nan, math.inf, -math.inf, "1", None, True])
+def test_positive_refuses(value):
+    with pytest.raises(ValueError, match=r"Expected `temperature` > 0\. Received: "):
+        checks.checked_positive("temperature", value)
+
+
+@pytest.mark.parametrize("value", [0, -3, 1.0, "2", None, True, np.float64(3)])
+def test_count_refuses(value):
+    with pytest.raises(ValueError, match=r"Expected `num_bins` to be an integer of at least 1\. Received: "):
+        checks.checked_count("num_bins", value)
+
+
+def test_count_accepts_numpy_integers():
+    assert (checks.checked_count("n", np.int64(4)), checks.checked_count("n", 0, minimum=0)) == (4, 0)
+
+
+@pytest.mark.parametrize("value", [1.5, 2.0, "1", True, [1]])
+def test_class_refuses(value):
+    with pytest.raises(ValueError, match=r"Expected `ignore_class` to be an integer or None\. Received: "):
+        checks.checked_class("ignore_class", value)
+
+
+@pytest.mark.parametrize(
+    "value, near", [("unifrom", "uniform"), ("quantiles", "quantile"), ("Uniform", "uniform"), ("uni", "uniform")]
+)
+def test_choice_names_the_nearest(value, near):
+    with pytest.raises(ValueError) as error:
+        checks.checked_choice("binning", value, ["uniform", "quantile"])
+    expected = f"one of 'uniform', 'quantile'. Received: {value!r}. Did you mean {near!r}?"
+    assert str(error.value) == f"Expected `binning` to be {expected}"
+
+
+def test_choice_far_from_all_names_none():
+    with pytest.raises(ValueError) as error:
+        checks.checked_choice("binning", "xyz", ["uniform", "quantile"])
+    assert str(error.value).endswith("Received: 'xyz'.")
+
+
+@pytest.mark.parametrize(
+    "prior", [[0.5, 0.6], [1.0], [-0.1, 1.1], [np.nan, 1.0], [[0.5, 0.5]], 0.5, "uniform", [3, 7], [], {"a": 1}]
+)
+def test_prior_refuses(prior):
+    with pytest.raises(ValueError, match=r"Expected `prior` to be a 1-D class distribution.*Received: .*Divide"):
+        checks.checked_prior(prior)
+
+
+def test_prior_takes_up_rounding():
+    # sums to .999: divided by it
+    np.testing.assert_allclose(checks.checked_prior([0.333, 0.333, 0.333]), [1 / 3] * 3, rtol=1e-15)
+    with pytest.raises(ValueError, match=r"one entry a class: 4.*Received: 3 entries"):
+        checks.checked_prior([0.2, 0.3, 0.5], 4)
+
+
+def test_concrete():
+    np.testing.assert_array_equal(checks.concrete(tf.constant([1, 2])), [1, 2])
+    assert checks.concrete(None) is None
+    assert checks.concrete(keras.KerasTensor((2,))) is None
+    seen = []
+    tf.function(lambda x: seen.append(checks.concrete(x)) or x)(tf.constant([1.0]))
+    assert seen == [None]
+
+
+@pytest.mark.parametrize("labels, shown", [([0, 4], "4"), ([-1, 0], "-1"), ([0.0, 1.5], "1.5"), ([0.0, np.nan], "nan")])
+def test_integer_labels(labels, shown):
+    with pytest.raises(ValueError, match=rf"Expected integer labels in \[0, 4\).*4 classes\. Received: {shown}\."):
+        checks.check_integer_labels(tf.constant(labels), 4)
+
+
+def test_integer_labels_that_do_not_count():
+    checks.check_integer_labels(tf.constant([0, 255]), 4, ignore_class=255)
+    checks.check_integer_labels(tf.constant([0, 255]), 4, weight=tf.constant([1.0, 0.0]))
+    with pytest.raises(ValueError, match="Received: 255"):
+        checks.check_integer_labels(tf.constant([0, 255]), 4, weight=tf.constant([0.0, 1.0]))
+
+
+def test_nan_count():
+    with pytest.raises(ValueError, match="Expected `x` without NaN. Received: 2 NaN. Do so."):
+        checks.check_no_nan("x", tf.constant([np.nan, 1.0, np.nan]), "Do so.")

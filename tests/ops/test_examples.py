@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+
+from keras_ls.ops.examples import confidence_and_accuracy, flatten_examples, to_probabilities
+
+
+def flat(*args, **kwargs):
+    return [x.numpy().tolist() for x in flatten_examples(*args, **kwargs)]
+
+
+P = [[[0.25, 0.75], [0.5, 0.5]], [[1.0, 0.0], [0.125, 0.875]]]
+ROWS = [row for pair in P for row in pair]
+
+
+@pytest.mark.parametrize("labels", [[[1, 0], [0, 1]], [[[1], [0]], [[0], [1]]]])
+def test_leading_axes(labels):
+    assert flat(labels, P) == [[1, 0, 0, 1], ROWS, [1, 1, 1, 1]]
+
+
+def test_weight_mask_and_ignored_class_multiply():
+    # weight a row of the batch (1, 3); the mask drops the first, the label 9 the last
+    labels, p, weight = flat([[1, 0], [0, 9]], P, [1, 3], [[False, True], [True, True]], ignore_class=9)
+    assert weight == [0, 1, 3, 0]
+    assert (labels, p) == ([0, 0, 0, 0], ROWS)
+
+
+def test_dense_labels_have_no_ignored_class():
+    dense = np.eye(2)[[1, 0]].tolist()
+    assert flat(dense, ROWS[:2], ignore_class=0) == [dense, ROWS[:2], [1, 1]]
+
+
+@pytest.mark.parametrize("labels", [[1, 0, 1], [[1], [0], [1]]])
+@pytest.mark.parametrize("p", [[0.25, 0.5, 1.0], [[0.25], [0.5], [1.0]]])
+@pytest.mark.parametrize("weight", [[1, 2, 0], [[1], [2], [0]]])
+def test_binary_columns(labels, p, weight):
+    assert flat(labels, p, weight) == [[1, 0, 0], [0.25, 0.5, 1.0], [1, 2, 0]]
+
+
+def test_binary_ignored_class():
+    assert flat([1, -1, 0], [0.25, 0.5, 1.0], ignore_class=-1) == [[1, 0, 0], [0.25, 0.5, 1.0], [1, 0, 1]]
+
+
+def test_probabilities():
+    # softmax([0, log 3]) = (¼, ¾), sigmoid(log 3) = ¾; probabilities stay
+    z = np.log(3.0)
+    np.testing.assert_allclose(to_probabilities([[0.0, z]], True), [[0.25, 0.75]], rtol=1e-6)
+    np.testing.assert_allclose(to_probabilities([z, -z], True), [0.75, 0.25], rtol=1e-6)
+    assert to_probabilities([0.3], False) == [0.3]
+
+
+def test_confidence_and_accuracy():
+    # the first of equal classes is the predicted one
+    labels, p, _ = flatten_examples([1, 0, 1, 1], ROWS)
+    confidence, accuracy = confidence_and_accuracy(labels, p)
+    assert (confidence.numpy().tolist(), accuracy.numpy().tolist()) == ([0.75, 0.5, 1.0, 0.875], [1, 1, 0, 1])
+    labels, p, _ = flatten_examples([[0.5, 0.5], [0.125, 0.875], [0.75, 0.25], [1, 0]], ROWS)
+    assert confidence_and_accuracy(labels, p)[1].numpy().tolist() == [0.5, 0.125, 0.75, 0]
+
+
+def test_a_nan_beside_the_largest_is_a_nan_confidence():
+    labels, p, _ = flatten_examples([1, 1], [[np.nan, 0.9], [0.2, 0.8]])
+    confidence = confidence_and_accuracy(labels, p)[0].numpy()
+    assert np.isnan(confidence).tolist() == [True, False]

@@ -1,0 +1,91 @@
+"""Trainings are done once, resume, and end with the same numbers."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+import pytest
+
+from keras_ls import data
+from keras_ls.studies import Store, Training
+from keras_ls.studies.store import write_beside
+
+TEACHER = Training("digits-noise", (8,), epochs=2)
+STUDENT = Training("digits-noise", (4,), epochs=2, teacher=TEACHER, temperature=2.0)
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("first"))
+    return store, store.predictions(STUDENT)
+
+
+def test_a_second_run_and_a_resumed_one_give_the_same_numbers(first, tmp_path):
+    _, predictions = first
+    again = Store(tmp_path)
+    again.model(TEACHER)  # a run that was stopped after the teacher
+    resumed = Store(tmp_path)
+    np.testing.assert_array_equal(resumed.predictions(STUDENT).logits["test"], predictions.logits["test"])
+
+
+def test_what_is_stored_is_read(first, monkeypatch):
+    store, predictions = first
+    monkeypatch.setattr(Training, "run", lambda *_: pytest.fail("trained again"))
+    again = Store(store.directory)
+    assert again.has(STUDENT)
+    np.testing.assert_array_equal(again.predictions(STUDENT).logits["test"], predictions.logits["test"])
+
+
+def test_predictions_are_those_of_the_saved_model(first):
+    store, predictions = first
+    x = data.load("digits-noise").test[0]
+    model = Store(store.directory).model(STUDENT)
+    np.testing.assert_allclose(model(x), predictions.logits["test"], atol=1e-6)
+    # logits = features · templates + bias
+    rebuilt = predictions.features["test"] @ predictions.templates.T + model.get_layer("logits").bias.numpy()
+    np.testing.assert_allclose(rebuilt, predictions.logits["test"], atol=1e-5)
+
+
+def test_a_damaged_file_is_made_again(first, tmp_path):
+    store, predictions = first
+    again = Store(tmp_path)
+    again.predictions(STUDENT)
+    path = next((tmp_path / "predictions").glob("*teacher*"))
+    path.write_bytes(path.read_bytes()[:1000])
+    np.testing.assert_array_equal(Store(tmp_path).predictions(STUDENT).logits["test"], predictions.logits["test"])
+
+
+def test_seeds_and_settings_have_keys_of_their_own():
+    fingerprint = data.load("digits-noise").fingerprint
+    others = [
+        dataclasses.replace(STUDENT, **change)
+        for change in ({"seed": 1}, {"temperature": 3.0}, {"epochs": 3}, {"teacher": dataclasses.replace(TEACHER, seed=1)})
+    ]
+    assert len({training.key(fingerprint) for training in [STUDENT, *others]}) == 5
+    assert STUDENT.key(fingerprint) != STUDENT.key(data.load("digits").fingerprint)
+
+
+def test_seeds_differ_though_they_share_a_compiled_step(first, tmp_path):
+    _, predictions = first
+    other = Store(tmp_path).predictions(dataclasses.replace(STUDENT, seed=1))
+    assert np.abs(other.logits["test"] - predictions.logits["test"]).max() > 0.1
+
+
+def test_write_beside_leaves_the_old_file_when_the_new_one_fails(tmp_path):
+    path = tmp_path / "result.json"
+    path.write_text("old")
+
+    def fail(temporary):
+        temporary.write_text("half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_beside(path, fail)
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_a_directory_that_cannot_be_written_is_an_error_at_once(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="Expected a directory that can be written"):
+        Store(pathlib.Path(tmp_path / "file"))

@@ -1,0 +1,154 @@
+"""The studies' numbers, recomputed from their predictions in plain NumPy."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from keras_ls import data
+from keras_ls.studies import STUDIES, CalibrationStudy, DistillationStudy, ProjectionStudy, Store, StudyResult
+from keras_ls.studies.figures import draw
+from keras_ls.studies.report import read_results, write_report
+
+SMALL = {
+    "projection": ProjectionStudy(seeds=(0, 1), widths=(16,), epochs=3),
+    "calibration": CalibrationStudy(seeds=(0, 1), widths=(16,)),
+    "distillation": DistillationStudy(
+        seeds=(0, 1),
+        smoothings=(0.0, 0.3),
+        temperatures=(1.0, 4.0),
+        smoothed=0.3,
+        smoothed_temperatures=(1.0, 2.0),
+        teacher_widths=(16,),
+        student_widths=(4,),
+        student_epochs=3,
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("runs"))
+    results = {}
+    for name, study in SMALL.items():
+        for _ in study.run(store):
+            pass
+        results[name] = study.summarise(store)
+        results[name].save(store.directory / f"{name}.json")
+    return store, results
+
+
+def softmax(z):
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def test_calibration_scores(done):
+    store, results = done
+    study, labels = SMALL["calibration"], data.load("digits-noise").test[1]
+    training = study.trainings()[2]  # seed 1, hard
+    assert (training.seed, training.label_smoothing) == (1, 0.0)
+    values = results["calibration"].values
+    for method, T in (("hard", 1.0), ("hard + temperature", values["hard + temperature"]["temperature"][1])):
+        p = softmax(store.predictions(training).logits["test"].astype("float64") / T)
+        hits, confidence = p.argmax(axis=1) == labels, p.max(axis=1)
+        ece = 0.0
+        for lower in range(15):
+            inside = (confidence >= lower / 15) & (confidence < (lower + 1) / 15 if lower < 14 else True)
+            if inside.any():
+                ece += inside.mean() * abs(hits[inside].mean() - confidence[inside].mean())
+        expected = {
+            "accuracy": hits.mean(),
+            "nll": -np.log(p[np.arange(len(labels)), labels]).mean(),
+            "brier": ((p - np.eye(10)[labels]) ** 2).sum(axis=1).mean(),
+            "ece": ece,
+        }
+        for key, value in expected.items():
+            assert values[method][key][1] == pytest.approx(value, rel=1e-5), (method, key)
+
+
+def test_the_temperature_sees_the_calibration_split_alone(done):
+    store, results = done
+    training = SMALL["calibration"].trainings()[0]
+    logits, labels = store.predictions(training).logits["calibration"], data.load("digits-noise").calibration[1]
+
+    def nll(T):
+        return -np.log(softmax(logits.astype("float64") / T)[np.arange(len(labels)), labels]).mean()
+
+    T = results["calibration"].values["hard + temperature"]["temperature"][0]
+    assert nll(T) <= min(nll(T * 0.999), nll(T * 1.001))
+
+
+def test_gamma_and_accuracy_of_a_student(done):
+    store, results = done
+    training = SMALL["distillation"]._curves(1)["student of hard teacher"][1][1]
+    assert (training.temperature, training.teacher.label_smoothing, training.seed) == (4.0, 0.0, 1)
+    (_, y), (_, labels) = data.load("digits-noise").train, data.load("digits-noise").test
+    p = softmax(store.predictions(training.teacher).logits["train"].astype("float64") / 4.0)
+    entry = results["distillation"].values["student of hard teacher"]["T=4"]
+    assert entry["gamma"][1] == pytest.approx(((1 - np.eye(10)[y]) * p).sum(axis=1).mean() * 10 / 9, rel=1e-5)
+    accuracy = (store.predictions(training).logits["test"].argmax(axis=1) == labels).mean()
+    assert entry["accuracy"][1] == pytest.approx(accuracy)
+
+
+def test_students_learn_from_the_teacher_alone(done):
+    # at T=1 with β = 1 the student's distribution nears the teacher's, more than it nears another seed's
+    store, _ = done
+    study = dataclasses.replace(SMALL["distillation"], student_epochs=3)
+    student = study._curves(0)["student of hard teacher"][0][1]
+    kept = dataclasses.replace(student, label_smoothing=0.5)  # labels play no part: neither does their smoothing
+    np.testing.assert_array_equal(
+        store.predictions(kept).logits["test"], store.predictions(student).logits["test"]
+    )
+
+
+def test_projection_keeps_distances_in_the_plane(done):
+    store, results = done
+    panel = results["projection"].figures[0].panels[0][0]
+    templates = store.predictions(SMALL["projection"].trainings()[0]).templates[[0, 1, 2]]
+    points = np.array(panel["templates"])
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        distance = np.linalg.norm(templates[a] - templates[b])
+        assert np.linalg.norm(points[a] - points[b]) == pytest.approx(distance, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_result_is_the_same_after_saving(done, name):
+    store, results = done
+    loaded = StudyResult.load(store.directory / f"{name}.json")
+    assert loaded.values == results[name].values
+    assert [table.rows for table in loaded.tables] == [[list(r) for r in t.rows] for t in results[name].tables]
+    figure = draw(loaded.figures[0])
+    rows = loaded.figures[0].panels
+    assert len(figure.subfigs) == len(rows)
+    assert [len(band.axes) for band in figure.subfigs] == [len(row) for row in rows]
+
+
+def test_provenance(done):
+    facts = done[1]["calibration"].provenance
+    assert facts["seeds"] == [0, 1]
+    assert facts["data"] == {"digits-noise": data.load("digits-noise").fingerprint}
+    assert {"keras_ls", "keras", "tensorflow", "python"} <= set(facts["versions"])
+
+
+def test_report_is_one_file_with_every_figure_and_table(done):
+    store, results = done
+    page = write_report(read_results(store.directory).values(), store.directory).read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == 3
+    assert 'src="http' not in page and "href=" not in page
+    for result in results.values():
+        assert all(cell in page for row in result.tables[0].rows for cell in row)
+        assert all(found["verdict"] in page for found in result.directions)
+
+
+def test_a_file_that_is_no_result_is_named(tmp_path):
+    (tmp_path / "broken.json").write_text('{"format": 1}')
+    with pytest.raises(ValueError, match=r"Expected the result of a study.*broken\.json"):
+        read_results(tmp_path)
+    with pytest.raises(ValueError, match=r"without any \.json"):
+        read_results(tmp_path / "none")
+
+
+def test_unknown_dataset_is_an_error_before_anything_is_trained():
+    with pytest.raises(ValueError, match="Did you mean 'digits'"):
+        CalibrationStudy(dataset="digit")
