@@ -72,8 +72,8 @@ def strategy(name="auto"):
     ]()
 
 
-class MultiWorkerStrategy(tf.distribute.MultiWorkerMirroredStrategy):
-    """A `MultiWorkerMirroredStrategy` that `model.fit`, `evaluate` and `predict` of Keras 3 can train under.
+class _ReduceForKeras:
+    """A strategy's `reduce` that takes what `model.fit`, `evaluate` and `predict` of Keras 3 hand it.
 
     Keras 3 hands `reduce` structures of values (the first batch, to build the model) and scalars with `axis=0` (the
     logs), and TensorFlow takes neither. Here `reduce` maps over the structure, and a scalar has no axis to reduce.
@@ -101,7 +101,7 @@ class MultiWorkerStrategy(tf.distribute.MultiWorkerMirroredStrategy):
             local = self.experimental_local_results(per_replica)[0]
             if not reducible:
                 return local
-            return super(MultiWorkerStrategy, self).reduce(op, per_replica, None if local.shape.rank == 0 else axis)
+            return super(_ReduceForKeras, self).reduce(op, per_replica, None if local.shape.rank == 0 else axis)
 
         return tf.nest.map_structure(reduce_one, value)
 
@@ -114,6 +114,14 @@ class MultiWorkerStrategy(tf.distribute.MultiWorkerMirroredStrategy):
         own = tf.function(lambda x: tf.concat([tf.shape(leaf) for leaf in tf.nest.flatten(x)], axis=0)[None])
         shapes = self.gather(self.run(own, args=(value,)), axis=0)
         return bool(tf.reduce_all(shapes == shapes[:1]))
+
+
+class MultiWorkerStrategy(_ReduceForKeras, tf.distribute.MultiWorkerMirroredStrategy):
+    """A `MultiWorkerMirroredStrategy` that Keras 3 can train under."""
+
+
+class MirroredStrategy(_ReduceForKeras, tf.distribute.MirroredStrategy):
+    """A `MirroredStrategy` that Keras 3 can also train under when the first batch does not divide evenly."""
 
 
 def set_seeds(seed, deterministic=False):
@@ -184,7 +192,7 @@ def _automatic():
 
 def _mirrored():
     kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
-    return tf.distribute.MirroredStrategy([f"{kind}:{i}" for i in range(len(tf.config.list_logical_devices(kind)))])
+    return MirroredStrategy([f"{kind}:{i}" for i in range(len(tf.config.list_logical_devices(kind)))])
 
 
 def _multi_worker():

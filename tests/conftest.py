@@ -15,4 +15,6 @@ tf.config.set_logical_device_configuration(
 
 @pytest.fixture(scope="session")
 def two_replicas():
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    import keras_ls as kls
+
+    return kls.distribute.strategy("mirrored")

@@ -21,9 +21,9 @@ def sum_over_replicas(x):
 def reduce_over_replicas(values, sample_weight=None, keep=None, reduction="sum_over_batch_size"):
     """Reduces per-example losses so that one replica equals many.
 
-    With `S` the sum of weighted losses over all replicas, the gradient is that of `S / D`, where D is what Keras divides
-    by on one replica: the number of examples, or of the kept ones under a mask ("sum_over_batch_size", "mean"), the
-    sum of the weights of the kept ones ("mean_with_sample_weight"), or 1 ("sum"). Keras instead averages over the
+    With `S` the sum of weighted losses over all replicas, the gradient is that of `S / D`, where D is what Keras
+    divides by on one replica: the number of examples, or of the kept ones under a mask ("sum_over_batch_size", "mean"),
+    the sum of the weights of the kept ones ("mean_with_sample_weight"), or 1 ("sum"). Keras instead averages over the
     replicas' own means, which differs for ragged batches and for masks.
 
     The value follows Keras's convention, by which a trainer's log of the loss is exact: it multiplies by the number of

@@ -13,8 +13,8 @@ class ReplicaExactLoss(keras.losses.Loss):
     """A `keras.losses.Loss` whose update does not depend on how a batch is split over replicas.
 
     Subclasses implement `call(y_true, y_pred)` (per-example losses, at least float32) and may implement
-    `valid(y_true, y_pred)`, a boolean mask of the examples that count, of the shape of the losses. Dropped examples reach
-    `call` as zeros.
+    `valid(y_true, y_pred)`, a boolean mask of the examples that count, of the shape of the losses. Dropped examples
+    reach `call` as zeros.
 
     Args:
         name: name of the loss.

@@ -16,9 +16,9 @@ class SmoothedCrossentropy(ReplicaExactLoss):
     `ℓ = -(1 - α) log p_y - α Σ_k u_k log p_k`, with `p = softmax(z)` and `u` uniform (`1/K`) or `prior`. Integer labels
     never become one-hot. `SmoothedCrossentropy(0.0)` is the plain cross-entropy.
 
-    Weights and masks follow Keras: "sum_over_batch_size" divides by the number of examples (of kept ones under a mask or
-    `ignore_class`), "mean_with_sample_weight" by the sum of their weights. A batch split over replicas gives the same
-    update as on one.
+    Weights and masks follow Keras: "sum_over_batch_size" divides by the number of examples (of kept ones under a mask
+    or `ignore_class`), "mean_with_sample_weight" by the sum of their weights. A batch split over replicas gives the
+    same update as on one.
 
     Args:
         label_smoothing: α in [0, 1). The tensor2tensor convention (α/(K-1) on the wrong classes) is α·K/(K-1) here.

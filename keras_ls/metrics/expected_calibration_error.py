@@ -19,8 +19,8 @@ class ExpectedCalibrationError(StreamingMetric):
     holds three sums a bin, whatever the number of examples, and counts right past 2²⁴ of them.
 
     `binning="quantile"` merges equal-mass bins from a histogram of 4096 cells of confidence. The result equals that of
-    `ops.calibration_error` whenever no cell holds examples from both sides of an edge; otherwise, with norm "l1", the two
-    differ by at most `2 Σ mass(cell) / n` over the `num_bins - 1` cells that hold an edge.
+    `ops.calibration_error` whenever no cell holds examples from both sides of an edge; otherwise, with norm "l1", the
+    two differ by at most `2 Σ mass(cell) / n` over the `num_bins - 1` cells that hold an edge.
 
     A predictor that always gives the base rate has an ECE of 0: look at a proper score (`BrierScore`,
     `NegativeLogLikelihood`) beside it.

@@ -51,9 +51,10 @@ class StreamingMetric(keras.metrics.Metric):
         new = total + rounded
         added = new - total
         lost = (total - (new - added)) + (rounded - added)
-        low = error + lost + rest
+        finite = K.isfinite(new)  # an infinite sum stays infinite: its rounding error would be inf - inf
+        low = K.where(finite, error + lost + rest, K.zeros_like(new))
         high = new + low  # carried over, or the errors would stick at 2²⁴ times their unit in turn
-        self._sums.assign(K.stack([high, low - (high - new)]))
+        self._sums.assign(K.stack([high, K.where(finite, low - (high - new), K.zeros_like(new))]))
 
     def result(self):
         """The metric over all examples since the last `reset_state`; 0 before the first."""

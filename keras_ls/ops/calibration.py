@@ -49,8 +49,8 @@ def calibration_error(
     Example:
         >>> import keras_ls as kls
         >>> p, y = [0.5, 0.5, 0.5, 0.6, 0.5, 0.6, 0.6, 0.6, 0.6], [0, 1, 0, 1, 0, 1, 1, 1, 0]
-        >>> round(float(kls.ops.calibration_error(y, p)), 6), round(float(kls.ops.calibration_error(y, p, norm="l2")), 6)
-        (0.222222, 0.223607)
+        >>> [round(float(kls.ops.calibration_error(y, p, norm=norm)), 6) for norm in ("l1", "l2")]
+        [0.222222, 0.223607]
 
     Reference:
         Guo et al., "On Calibration of Modern Neural Networks", 2017; Kumar, Liang and Ma, "Verified Uncertainty

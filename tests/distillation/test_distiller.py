@@ -26,7 +26,8 @@ HARD = kls.losses.SmoothedCrossentropy(0.0)
 
 
 def compiled(distiller, optimizer=None, loss=HARD, **arguments):
-    distiller.compile(optimizer or keras.optimizers.SGD(0.5), loss, **arguments)
+    # without XLA, which takes longer to compile than these to train; test_ways_to_execute has both
+    distiller.compile(optimizer or keras.optimizers.SGD(0.5), loss, **{"jit_compile": False, **arguments})
     return distiller
 
 
@@ -182,8 +183,8 @@ def trained(optimizer=None, **arguments):
     ids=str,
 )
 def test_ways_to_execute(arguments):
-    expected, history = trained(jit_compile=False)
-    student, other = trained(**{"jit_compile": False, **arguments})
+    expected, history = trained()
+    student, other = trained(**arguments)
     assert_same_weights(student, expected, atol=1e-6)
     for key, values in history.items():
         assert other[key] == pytest.approx(values, rel=1e-5), key

@@ -58,7 +58,9 @@ def test_soft_targets_by_hand():
 def test_switched_off_classes():
     logits = [[0.0, math.log(3), -np.inf]]
     assert streamed(NLL(), [0], logits) == approx(math.log(4), rel=1e-6)
+    # the label was impossible, and no later batch makes up for it
     assert streamed(NLL(), [2], logits) == math.inf
+    assert streamed(NLL(), [0, 2, 0, 1], logits * 4, batch=1) == math.inf
 
 
 def test_far_logits_are_not_clipped_and_probabilities_are():

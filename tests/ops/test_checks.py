@@ -96,5 +96,5 @@ def test_integer_labels_that_do_not_count():
 
 
 def test_nan_count():
-    with pytest.raises(ValueError, match="Expected `x` without NaN. Received: 2 NaN. Do so."):
+    with pytest.raises(ValueError, match=r"Expected `x` without NaN\. Received: 2 NaN\. Do so\."):
         checks.check_no_nan("x", tf.constant([np.nan, 1.0, np.nan]), "Do so.")

@@ -86,7 +86,7 @@ def test_templates_on_one_line(steps, dtype):
     # multiples of ⅛ are exact in every dtype
     start, direction = np.array([1, -2, 0.5, 3]), np.array([0.125, 0.5, -1, 0.25])
     templates = np.stack([start + t * direction for t in steps]).astype(dtype)
-    with pytest.raises(ValueError, match="span a plane.*one line.*Choose other classes"):
+    with pytest.raises(ValueError, match=r"span a plane.*one line.*Choose other classes"):
         ops.class_plane(templates)
 
 
@@ -105,7 +105,7 @@ def test_templates_of_another_shape(shape):
 
 
 def test_nan_templates():
-    with pytest.raises(ValueError, match="`templates` without NaN.*1 NaN.*trained"):
+    with pytest.raises(ValueError, match=r"`templates` without NaN.*1 NaN.*trained"):
         ops.class_plane([[0.0, 1], [np.nan, 0], [1, 1]])
 
 

@@ -53,7 +53,7 @@ def test_smooth_labels_errors():
         ops.smooth_labels([-1], 3, 0.1)
     with pytest.raises(ValueError, match=r"labels in \[0, 3\).*Received: 0\.5"):
         ops.smooth_labels([0.5], 3, 0.1)
-    with pytest.raises(ValueError, match="one entry a class: 3.*Received: 2"):
+    with pytest.raises(ValueError, match=r"one entry a class: 3.*Received: 2"):
         ops.smooth_labels([0], 3, 0.1, [0.5, 0.5])
     for num_classes in (0, 2.5, "3", None):
         with pytest.raises(ValueError, match=r"`num_classes`.*Received"):
