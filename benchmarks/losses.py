@@ -32,7 +32,7 @@ def main(repeats=7):
         candidates = {
             OURS: step(kls.losses.SmoothedCrossentropy(0.1), labels, logits),
             "Keras one-hot + CategoricalCrossentropy(label_smoothing)": step(
-                lambda y, z, k=k: one_hot(keras.ops.one_hot(y, k), z), labels, logits
+                lambda y, z, k=k, loss=one_hot: loss(keras.ops.one_hot(y, k), z), labels, logits
             ),
             "Keras sparse, without smoothing": step(
                 keras.losses.SparseCategoricalCrossentropy(from_logits=True), labels, logits

@@ -25,7 +25,10 @@ def main(epochs=10, path="saved_models/first_steps"):
 
     temperature = kls.calibrators.TemperatureScaling().fit(model, val)
     report = temperature.fit_report
-    print(f"T = {report.temperature:.2f} ± {report.standard_error:.2f}: NLL {report.nll_before:.3f} → {report.nll_after:.3f}")
+    print(
+        f"T = {report.temperature:.2f} ± {report.standard_error:.2f}: "
+        f"NLL {report.nll_before:.3f} → {report.nll_after:.3f} nats"
+    )
     kls.export.export_saved_model(model, path, calibrator=temperature)
 
     student = kls.models.mlp((64,), 10, widths=(16,))

@@ -22,7 +22,9 @@ app = typer.Typer(
 )
 console = Console(width=None if sys.stdout.isatty() else 120)
 
-Names = Annotated[list[str], typer.Argument(metavar="STUDY...", help="One or more studies; `keras-ls list` names them.")]
+Names = Annotated[
+    list[str], typer.Argument(metavar="STUDY...", help="One or more studies; `keras-ls list` names them.")
+]
 Size = Annotated[str, typer.Option(help="How much: tiny.")]
 Dataset = Annotated[str | None, typer.Option(help="Another dataset than the study's own.")]
 Seeds = Annotated[int | None, typer.Option(help="How many seeds, from 0; the study's own number by default.")]
@@ -91,7 +93,9 @@ def report(directory: Directory):
     for result in results.values():
         kls.studies.save_figures(result, directory)
         _print_result(result)
-    console.print(f"Open [bold]{kls.studies.write_report(results.values(), directory)}[/] in a browser.", soft_wrap=True)
+    console.print(
+        f"Open [bold]{kls.studies.write_report(results.values(), directory)}[/] in a browser.", soft_wrap=True
+    )
 
 
 @app.command()

@@ -17,7 +17,7 @@ def test_guide(guide, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {}
     for block in re.findall(r"```python\n(.*?)```", guide.read_text(encoding="utf-8"), flags=re.DOTALL):
-        exec(compile(block, str(guide), "exec"), names)  # noqa: S102
+        exec(compile(block, str(guide), "exec"), names)
     plt.close("all")
 
 

@@ -32,7 +32,7 @@ def test_python_blocks_run_in_order(tmp_path, monkeypatch):
     }
     assert blocks("python")
     for block in blocks("python"):
-        exec(compile(block, "README.md", "exec"), names)  # noqa: S102
+        exec(compile(block, "README.md", "exec"), names)
     served = tf.saved_model.load(tmp_path / "saved_models/mine").signatures["serving_default"]
     x = tf.constant(digits.test[0][:5])
     outputs = served(**{next(iter(served.structured_input_signature[1])): x})

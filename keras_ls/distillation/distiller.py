@@ -145,9 +145,15 @@ class Distiller(keras.Model):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The weighted sum of the student loss, the distillation losses and the student's `add_loss` terms."""
+        y_pred = self(x, training=training) if y_pred is None else y_pred
         batch = K.shape(keras.tree.flatten(x)[0])[0]
         total = 0.0
-        if self._compile_loss is not None and y is not None:
+        if self._compile_loss is not None:
+            if y is None:
+                raise ValueError(
+                    "Expected labels, as compile() was given a loss. Received: data without y. To train on the teacher "
+                    "alone, build the Distiller with student_loss_weight=0 and compile without a loss."
+                )
             student_loss = self._compile_loss(y, y_pred, sample_weight)
             _log(self.student_loss_tracker, student_loss, batch)
             total = self._student_weight.value * student_loss
@@ -167,8 +173,16 @@ class Distiller(keras.Model):
                 "This distiller has no teacher: `loss` leaves the distillation losses out. Set `distiller.teacher`.",
                 stacklevel=2,
             )
+            for tracker in self.distillation_loss_trackers:
+                tracker.update_state(float("nan"))  # unknown: 0 would say that the student agrees
             return []
-        taught = [K.stop_gradient(output) for output in keras.tree.flatten(self.teacher(x, training=False))]
+        taught = self.teacher(x, training=False)
+        if isinstance(taught, dict) and isinstance(y_pred, dict) and taught.keys() != y_pred.keys():
+            raise ValueError(
+                "Expected a teacher and a student with outputs of the same names. "
+                f"Received: teacher with {sorted(taught)}, student with {sorted(y_pred)}."
+            )
+        taught = [K.stop_gradient(output) for output in keras.tree.flatten(taught)]
         learned = keras.tree.flatten(y_pred)
         if len(taught) != len(learned):
             raise ValueError(

@@ -19,7 +19,8 @@ class ReplicaExactLoss(keras.losses.Loss):
     Args:
         name: name of the loss.
         reduction: as in Keras.
-        dtype: "float32" (default) or "float64": half precision loses sums over a few thousand examples.
+        dtype: "float64" to compute in it; else float32, or what float64 predictions ask for. Half precision would lose
+            sums over a few thousand examples.
     """
 
     axis = -1  # of the classes, in y_pred

@@ -5,7 +5,8 @@ import keras
 from keras_ls import ops
 from keras_ls.metrics.streaming import StreamingMetric
 from keras_ls.ops.calibration import checked_calibration_options
-from keras_ls.ops.examples import confidence_and_accuracy
+from keras_ls.ops.checks import check_unit_interval
+from keras_ls.ops.examples import confidence_and_accuracy, dropped
 
 # cells of the histogram from which equal-mass bins are merged: each at most 1/4096 of confidence wide
 FINE_CELLS = 4096
@@ -80,6 +81,7 @@ class ExpectedCalibrationError(StreamingMetric):
         """Each bin's sums of weight, accuracy and confidence."""
         confidence, accuracy = confidence_and_accuracy(labels, self.probabilities(predictions))
         self.checked(confidence, weight)
+        check_unit_interval("`y_pred`", dropped(confidence, weight), "Use `from_logits=True` for logits.")
         index = ops.uniform_bin_index(confidence, self._cells, self.closed)
         return ops.bin_statistics(index, confidence, accuracy, weight, self._cells)
 

@@ -42,7 +42,9 @@ class StreamingMetric(keras.metrics.Metric):
             y_pred: `[..., K]`, or `[N]` or `[N, 1]` for P(y=1). A Keras mask that it carries is honoured.
             sample_weight: one weight an example, or None.
         """
-        mask = get_keras_mask(y_pred)
+        mask, y_pred = get_keras_mask(y_pred), K.convert_to_tensor(y_pred)
+        if 0 in y_pred.shape:
+            return  # a replica's share of a short last batch
         labels, predictions, weight = flatten_examples(y_true, y_pred, sample_weight, mask, self.ignore_class)
         batch = to_accumulation_dtype(self.statistics(labels, predictions, weight))
         rounded = K.cast(batch, "float32")

@@ -3,7 +3,7 @@
 from keras import ops as K
 
 from keras_ls.ops.binning import bin_statistics, quantile_bin_index, uniform_bin_index
-from keras_ls.ops.checks import check_no_nan, checked_choice, checked_count
+from keras_ls.ops.checks import check_no_nan, check_some_weight, check_unit_interval, checked_choice, checked_count
 from keras_ls.ops.examples import confidence_and_accuracy, dropped, flatten_examples
 from keras_ls.ops.precision import at_least_float32, to_accumulation_dtype
 from keras_ls.ops.smoothing import pick
@@ -59,7 +59,9 @@ def calibration_error(
     checked_calibration_options(num_bins, binning, norm, closed, debiased)
     labels, probabilities, weight = flatten_examples(labels, probabilities, sample_weight)
     confidence, accuracy = confidence_and_accuracy(labels, probabilities)
+    check_some_weight(weight)
     check_no_nan("probabilities", dropped(confidence, weight), NAN_ADVICE)
+    check_unit_interval("`probabilities`", dropped(confidence, weight), "Pass logits through softmax first.")
     if binning == "uniform":
         index = uniform_bin_index(confidence, num_bins, closed)
     else:
@@ -128,6 +130,7 @@ def brier_score(labels, probabilities, sample_weight=None):
     """
     labels, probabilities, weight = flatten_examples(labels, probabilities, sample_weight)
     distance = squared_distance(labels, probabilities)
+    check_some_weight(weight)
     check_no_nan("probabilities", dropped(distance, weight), NAN_ADVICE)
     return weighted_mean(distance, weight)
 

@@ -109,5 +109,19 @@ def check_no_nan(name, values, advice):
         raise ValueError(f"Expected `{name}` without NaN. Received: {int(np.isnan(known).sum())} NaN. {advice}")
 
 
+def check_unit_interval(name, values, advice="They are fractions of 1."):
+    """Raises `ValueError` when known `values` lie outside [0, 1] by more than half precision rounds, NaN among them."""
+    known = concrete(values)
+    if known is not None and not ((known >= -1e-3) & (known <= 1 + 1e-3)).all():
+        raise ValueError(f"Expected {name} in [0, 1]. Received: {known.min()} to {known.max()}. {advice}")
+
+
+def check_some_weight(weight):
+    """Raises `ValueError` when no example has a (known) weight above 0."""
+    known = concrete(weight)
+    if known is not None and not (known > 0).any():
+        raise ValueError("Expected an example of positive weight. Received: a `sample_weight` of 0 everywhere.")
+
+
 def _is_number(value):
     return isinstance(value, numbers.Real) and not isinstance(value, bool)

@@ -5,10 +5,8 @@ from scipy.special import betaincinv
 
 from keras_ls.ops.binning import bin_statistics, quantile_bin_index, uniform_bin_index
 from keras_ls.ops.calibration import NAN_ADVICE, checked_calibration_options
-from keras_ls.ops.checks import check_no_nan, concrete
+from keras_ls.ops.checks import check_no_nan, check_some_weight, check_unit_interval, concrete
 from keras_ls.ops.examples import confidence_and_accuracy, dropped, flatten_examples, to_probabilities
-
-ROUNDING = 1e-4  # by which half-precision probabilities may leave [0, 1]
 
 
 def bins_of_predictions(labels, logits, num_bins, binning, closed, from_logits, sample_weight):
@@ -19,8 +17,7 @@ def bins_of_predictions(labels, logits, num_bins, binning, closed, from_logits, 
     confidence = dropped(confidence, weight)
     check_no_nan("logits" if from_logits else "probabilities", confidence, NAN_ADVICE)
     known, kept = concrete(confidence), concrete(weight) != 0
-    if not kept.any():
-        raise ValueError("Expected an example of positive weight. Received: a `sample_weight` of 0 everywhere.")
+    check_some_weight(weight)
     check_unit_interval("`probabilities`", known, "Pass `from_logits=True` for logits.")
     if binning == "uniform":
         index = uniform_bin_index(confidence, num_bins, closed)
@@ -41,12 +38,6 @@ def jeffreys_interval(count, mean, level=0.95):
     low = np.where(hits == 0, 0.0, np.minimum(low, mean))
     high = np.where(misses == 0, 1.0, np.maximum(high, mean))
     return np.where(count > 0, [low, high], np.nan)
-
-
-def check_unit_interval(name, values, advice="They are fractions of 1."):
-    """Raises `ValueError` for values outside [0, 1], NaN among them."""
-    if not ((values >= -ROUNDING) & (values <= 1 + ROUNDING)).all():
-        raise ValueError(f"Expected {name} in [0, 1]. Received: {values.min()} to {values.max()}. {advice}")
 
 
 def _quantile_edges(index, confidence, num_bins, closed):

@@ -3,8 +3,9 @@
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
+from keras_ls.ops.checks import check_unit_interval
 from keras_ls.plots.canvas import INK, LABEL_SIZE, MIDTONE, TICK_SIZE, label_axes, own_or_given
-from keras_ls.plots.reliability_bins import bins_of_predictions, check_unit_interval, jeffreys_interval
+from keras_ls.plots.reliability_bins import bins_of_predictions, jeffreys_interval
 from keras_ls.plots.saved_data import as_numbers, check_finite, checked_saved, to_plain
 
 STRIP = 0.24  # height of the strip under the bars, in units of accuracy

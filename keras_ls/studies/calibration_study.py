@@ -131,7 +131,7 @@ class CalibrationStudy(Study):
             reading=(
                 "Test examples of all seeds, binned by confidence. A bar's height is how often the predictions in that "
                 "bin are right: on the dashed diagonal they are as right as they are confident, below it they are "
-                "over-confident. The strip underneath shows where the examples lie; bins without any are blank. With all "
-                "seeds in one diagram each bin holds more examples, so that its ECE is below the table's mean over seeds."
+                "over-confident. The strip underneath shows where the examples lie; bins without any are blank. With "
+                "all seeds in one diagram each bin holds more examples, so that its ECE is below the table's mean."
             ),
         )

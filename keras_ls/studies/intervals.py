@@ -62,8 +62,8 @@ def direction(claim, smaller, larger, paper):
         paper: the paper's numbers, in words.
 
     Returns:
-        A dict: claim, paper, the difference `larger - smaller` as text, and verdict: "reproduced" when its 95 % interval
-        lies above 0, "not reproduced: the opposite" when below, "not shown at this size" when it holds 0.
+        A dict: claim, paper, the difference `larger - smaller` as text, and verdict: "reproduced" when its 95 %
+        interval lies above 0, "not reproduced: the opposite" when below, "not shown at this size" when it holds 0.
 
     Example:
         >>> from keras_ls.studies.intervals import direction
@@ -71,10 +71,43 @@ def direction(claim, smaller, larger, paper):
         'reproduced'
     """
     difference = estimate(np.subtract(larger, smaller))
-    if not np.isnan(difference.interval) and difference.mean - difference.interval > 0:
-        verdict = "reproduced"
-    elif not np.isnan(difference.interval) and difference.mean + difference.interval < 0:
-        verdict = "not reproduced: the opposite"
+    return {"claim": claim, "paper": paper, "difference": str(difference), "verdict": VERDICTS[_sign(difference)]}
+
+
+def direction_at_points(claim, points, paper):
+    """Whether `smaller < larger` shows at each of several points.
+
+    Args:
+        claim: the sentence that would be true.
+        points: point name → `(smaller, larger)`, one value a seed.
+        paper: the paper's numbers, in words.
+
+    Returns:
+        As `direction`, with every point's difference; a verdict that is not the same at all points names them.
+
+    Example:
+        >>> from keras_ls.studies.intervals import direction_at_points
+        >>> points = {"T=1": ([1.0, 2.0, 3.0], [2.0, 3.1, 4.0]), "T=2": ([1.0, 2.0, 3.0], [2.0, 1.0, 3.0])}
+        >>> direction_at_points("a < b", points, "1 → 2")["verdict"]
+        'reproduced at T=1 only'
+    """
+    differences = {name: estimate(np.subtract(larger, smaller)) for name, (smaller, larger) in points.items()}
+    signs = {name: _sign(difference) for name, difference in differences.items()}
+    if len(set(signs.values())) == 1:
+        verdict = VERDICTS[next(iter(signs.values()))]
     else:
-        verdict = "not shown at this size"
-    return {"claim": claim, "paper": paper, "difference": str(difference), "verdict": verdict}
+        shown, opposite = (", ".join(name for name, s in signs.items() if s == sign) for sign in (1, -1))
+        verdict = f"reproduced at {shown} only" if shown else "not reproduced"
+        verdict += f"; the opposite at {opposite}" if opposite else ""
+    text = "; ".join(f"{name}: {difference}" for name, difference in differences.items())
+    return {"claim": claim, "paper": paper, "difference": text, "verdict": verdict}
+
+
+VERDICTS = {1: "reproduced", 0: "not shown at this size", -1: "not reproduced: the opposite"}
+
+
+def _sign(difference):
+    """1 or -1 where the interval lies on one side of 0, else 0."""
+    if np.isnan(difference.interval) or abs(difference.mean) <= difference.interval:
+        return 0
+    return 1 if difference.mean > 0 else -1

@@ -128,8 +128,8 @@ class ProjectionStudy(Study):
             kind="ProjectionDisplay",
             panels=tuple(rows),
             reading=(
-                f"Each point is an example's penultimate activation (seed {seed}), projected onto the plane through the "
-                "three templates (crosses). Trained on hard labels the clusters are broad; with smoothing they draw "
+                f"Each point is an example's penultimate activation (seed {seed}), projected onto the plane through "
+                "the three templates (crosses). Trained on hard labels the clusters are broad; with smoothing they draw "
                 "together and keep the same distance from each other. The two networks have planes of their own: "
                 "compare shapes, not positions."
             ),

@@ -50,9 +50,9 @@ def write_report(results, directory):
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
         'content="width=device-width, initial-scale=1"><title>When does label smoothing help?</title>'
         f"<style>{STYLE}</style></head><body><h1>When does label smoothing help?</h1>"
-        "<p>Studies of Müller, Kornblith and Hinton (2019), run again. Every number is a mean ± 95 % interval over seeds; "
-        "a direction counts as reproduced when the interval of the difference, seed by seed, lies on the paper's side of "
-        f"0.</p>{sections}</body></html>"
+        "<p>Studies of Müller, Kornblith and Hinton (2019), run again. Every number is a mean ± 95 % interval over "
+        "seeds; a direction counts as reproduced when the interval of the difference, seed by seed, lies on the paper's "
+        f"side of 0.</p>{sections}</body></html>"
     )
     path = pathlib.Path(directory) / "report.html"
     write_beside(path, lambda p: p.write_text(page, encoding="utf-8"))
@@ -73,8 +73,8 @@ def _section(result):
     seeds = ", ".join(map(str, facts["seeds"]))
     return (
         f"<section><h2>{html.escape(result.study.capitalize())}</h2>{figures}{tables}{_directions(result)}"
-        f"<footer>Command: <code>{html.escape(facts['command'])}</code>. Seeds: {seeds}. Data (SHA-256): {html.escape(data)}. "
-        f"Versions: {html.escape(versions)}.</footer></section>"
+        f"<footer>Command: <code>{html.escape(facts['command'])}</code>. Seeds: {seeds}. "
+        f"Data (SHA-256): {html.escape(data)}. Versions: {html.escape(versions)}.</footer></section>"
     )
 
 
@@ -89,7 +89,8 @@ def _table(title, columns, rows, note):
 
 def _directions(result):
     rows = "".join(
-        f"<tr><td>{html.escape(d['claim'])}</td><td>{html.escape(d['paper'])}</td><td>{html.escape(d['difference'])}</td>"
+        f"<tr><td>{html.escape(d['claim'])}</td><td>{html.escape(d['paper'])}</td>"
+        f"<td>{html.escape(d['difference'])}</td>"
         f'<td class="{"yes" if d["verdict"] == "reproduced" else "no"}">{html.escape(d["verdict"])}</td></tr>'
         for d in result.directions
     )

@@ -88,7 +88,8 @@ class StudyResult:
             return cls(**facts)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(
-                f"Expected the result of a study, written by `keras-ls run`. Received: {path} ({error}). Run the study again."
+                f"Expected the result of a study, written by `keras-ls run`. Received: {path} ({error}). "
+                "Run the study again."
             ) from error
 
 

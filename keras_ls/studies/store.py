@@ -46,7 +46,9 @@ class Store:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise OSError(f"Expected a directory that can be written. Received: {folder} ({error.strerror}).") from error
+                raise OSError(
+                    f"Expected a directory that can be written. Received: {folder} ({error.strerror})."
+                ) from error
         try:
             with tempfile.TemporaryFile(dir=self.directory):
                 pass

@@ -19,7 +19,9 @@ def test_parts_are_stratified():
     # 1,797 digits, 174 to 183 of each: at most one more or less than their share in each part
     for part, size in (("train", 700), ("calibration", 400), ("test", 697)):
         y = getattr(data.load("digits"), part)[1]
-        share = np.bincount(np.concatenate([getattr(data.load("digits"), p)[1] for p in data.splits.PARTS])) * size / 1797
+        share = (
+            np.bincount(np.concatenate([getattr(data.load("digits"), p)[1] for p in data.splits.PARTS])) * size / 1797
+        )
         assert len(y) == size
         assert np.abs(np.bincount(y) - share).max() <= 1.5
 

@@ -98,7 +98,9 @@ METRICS = [
     Component("BrierScore-binary", kls.metrics.BrierScore, binary),
     Component("NegativeLogLikelihood", kls.metrics.NegativeLogLikelihood, integers),
     Component(
-        "NegativeLogLikelihood-ignore", lambda **k: kls.metrics.NegativeLogLikelihood(ignore_class=-1, **k), some_ignored
+        "NegativeLogLikelihood-ignore",
+        lambda **k: kls.metrics.NegativeLogLikelihood(ignore_class=-1, **k),
+        some_ignored,
     ),
     Component("NegativeLogLikelihood-binary", kls.metrics.NegativeLogLikelihood, binary),
 ]

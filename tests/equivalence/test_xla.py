@@ -72,7 +72,9 @@ def test_traced_nan_prediction_makes_the_result_nan(component):
     assert np.isnan(float(metric.result()))
 
 
-@pytest.mark.parametrize("component", [c for c in registry.LOSSES + registry.METRICS if c.batch is registry.integers], ids=str)
+@pytest.mark.parametrize(
+    "component", [c for c in registry.LOSSES + registry.METRICS if c.batch is registry.integers], ids=str
+)
 def test_traced_label_out_of_range_makes_the_result_nan(component):
     y_true, y_pred = component.batch()
     y_true = y_true.copy()

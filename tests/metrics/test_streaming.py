@@ -68,7 +68,6 @@ def test_a_large_batch_is_summed_exactly():
         ([0, 1], [[np.nan, 0.0], [1.0, 0.0]], None, r"Expected `y_pred` without NaN\. Received: 1 NaN"),
         ([0, 1], [[1.0, 0.0], [0.0, np.nan]], None, r"`y_pred` without NaN\. Received: 1 NaN"),
         ([0, 1], [np.nan, 0.0], None, r"`y_pred` without NaN\. Received: 1 NaN"),
-        ([], np.zeros((0, 2)), None, r"at least one example\. Received: predictions of shape \(0, 2\)"),
         ([0, 2], np.zeros((2, 2)), None, r"integer labels in \[0, 2\), as the predictions have 2 classes.*Received: 2"),
         ([-1, 1], np.zeros((2, 2)), None, r"Received: -1\. Use `ignore_class`"),
         ([0, 3], np.zeros(2), None, r"binary labels in \[0, 1\].*Received: 0 to 3"),
@@ -92,3 +91,15 @@ def test_bad_data_raises_and_leaves_the_state_alone(make, labels, predictions, w
 def test_ignored_class_must_be_an_integer(make, ignore_class):
     with pytest.raises(ValueError, match=r"Expected `ignore_class` to be an integer or None\. Received: "):
         make(ignore_class=ignore_class)
+
+
+@pytest.mark.parametrize(
+    "metric", [kls.metrics.ExpectedCalibrationError, kls.metrics.BrierScore], ids=lambda m: m.__name__
+)
+def test_an_empty_batch_adds_nothing(metric):
+    # a replica's or worker's share of a short last batch
+    one, other = metric(), metric()
+    for m in (one, other):
+        m.update_state([0, 1], [[2.0, 0.0], [1.0, 0.0]])
+    other.update_state(np.zeros((0,), "int64"), np.zeros((0, 2), "float32"))
+    assert float(one.result()) == float(other.result()) > 0

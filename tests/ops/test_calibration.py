@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from sklearn.metrics import brier_score_loss
 
+import keras_ls as kls
 from keras_ls import ops
 from tests.ops import plain_forms
 from tests.real_data import lenet_cifar10
@@ -300,3 +301,16 @@ def test_bad_options(options, message):
 def test_bad_data(function, labels, probabilities, weight, message):
     with pytest.raises(ValueError, match=message):
         function(labels, probabilities, sample_weight=weight)
+
+
+def test_logits_in_place_of_probabilities_are_refused():
+    with pytest.raises(ValueError, match=r"Expected `probabilities` in \[0, 1\]. Received: .*softmax"):
+        kls.ops.calibration_error([0, 1], [[3.0, -2.0], [0.5, 4.0]])
+    with pytest.raises(ValueError, match=r"Use `from_logits=True`"):
+        kls.metrics.ExpectedCalibrationError(from_logits=False).update_state([0, 1], [[3.0, -2.0], [0.5, 4.0]])
+
+
+@pytest.mark.parametrize("score", [kls.ops.calibration_error, kls.ops.brier_score])
+def test_no_weight_left_is_no_perfect_score(score):
+    with pytest.raises(ValueError, match="Expected an example of positive weight"):
+        score([0, 1], [[0.5, 0.5], [0.5, 0.5]], sample_weight=[0.0, 0.0])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from keras_ls.studies.distillation_study import at_equal_gamma
-from keras_ls.studies.intervals import direction, estimate
+from keras_ls.studies.intervals import direction, direction_at_points, estimate
 
 
 def test_estimate_against_the_t_table():
@@ -37,7 +37,19 @@ def test_one_seed_shows_nothing():
 def test_at_equal_gamma_interpolates_each_seed_and_leaves_out_what_lies_beyond():
     reference = {"a": {"gamma": [0.0, 0.2], "accuracy": [0.8, 0.9]}, "b": {"gamma": [1.0, 0.6], "accuracy": [0.6, 0.7]}}
     points = {"c": {"gamma": [0.25, 0.4], "accuracy": [0.7, 0.75]}, "d": {"gamma": [0.9, 0.9], "accuracy": [0.5, 0.1]}}
-    at, found = at_equal_gamma(reference, points)
-    # seed 0: .75 at γ=.25 and .62 at .9; seed 1: half-way, .8 at γ=.4; γ=.9 lies beyond .6
-    np.testing.assert_allclose(at, [(0.75 + 0.62) / 2, 0.8])
-    np.testing.assert_allclose(found, [0.6, 0.75])
+    pairs = at_equal_gamma(reference, points)
+    assert list(pairs) == ["c"]  # γ=.9 lies beyond .6, where seed 1's reference ends
+    np.testing.assert_allclose(pairs["c"][0], [0.75, 0.8])  # .8 - .25·.2, and half-way from .9 to .7
+    assert pairs["c"][1] == [0.7, 0.75]
+
+
+def test_direction_at_points_names_where_it_shows_and_where_the_opposite_does():
+    zero = [0.0, 0.0, 0.0]
+    up, down, unclear = [0.19, 0.2, 0.21], [-0.19, -0.2, -0.21], [0.1, -0.1, 0.1]
+    found = direction_at_points("claim", {"a": (zero, up), "b": (zero, down), "c": (zero, unclear)}, "paper")
+    assert found["verdict"] == "reproduced at a only; the opposite at b"
+    assert found["difference"].startswith("a: 0.200 ± 0.025; b: -0.200 ± 0.025; c: 0.033 ±")
+    assert direction_at_points("claim", {"a": (zero, up), "b": (zero, up)}, "paper")["verdict"] == "reproduced"
+    assert direction_at_points("claim", {"a": (zero, down), "b": (zero, unclear)}, "paper")["verdict"] == (
+        "not reproduced; the opposite at a"
+    )

@@ -47,7 +47,7 @@ def test_predictions_are_those_of_the_saved_model(first):
 
 
 def test_a_damaged_file_is_made_again(first, tmp_path):
-    store, predictions = first
+    _, predictions = first
     again = Store(tmp_path)
     again.predictions(STUDENT)
     path = next((tmp_path / "predictions").glob("*teacher*"))
@@ -59,7 +59,12 @@ def test_seeds_and_settings_have_keys_of_their_own():
     fingerprint = data.load("digits-noise").fingerprint
     others = [
         dataclasses.replace(STUDENT, **change)
-        for change in ({"seed": 1}, {"temperature": 3.0}, {"epochs": 3}, {"teacher": dataclasses.replace(TEACHER, seed=1)})
+        for change in (
+            {"seed": 1},
+            {"temperature": 3.0},
+            {"epochs": 3},
+            {"teacher": dataclasses.replace(TEACHER, seed=1)},
+        )
     ]
     assert len({training.key(fingerprint) for training in [STUDENT, *others]}) == 5
     assert STUDENT.key(fingerprint) != STUDENT.key(data.load("digits").fingerprint)

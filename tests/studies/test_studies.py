@@ -97,9 +97,7 @@ def test_students_learn_from_the_teacher_alone(done):
     study = dataclasses.replace(SMALL["distillation"], student_epochs=3)
     student = study._curves(0)["student of hard teacher"][0][1]
     kept = dataclasses.replace(student, label_smoothing=0.5)  # labels play no part: neither does their smoothing
-    np.testing.assert_array_equal(
-        store.predictions(kept).logits["test"], store.predictions(student).logits["test"]
-    )
+    np.testing.assert_array_equal(store.predictions(kept).logits["test"], store.predictions(student).logits["test"])
 
 
 def test_projection_keeps_distances_in_the_plane(done):
