@@ -12,6 +12,9 @@ tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
 
+# programs that tests start in processes of their own
+collect_ignore = ["distribute_worker.py", "export_server.py"]
+
 
 @pytest.fixture(scope="session")
 def two_replicas():

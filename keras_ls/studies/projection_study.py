@@ -129,8 +129,8 @@ class ProjectionStudy(Study):
             panels=tuple(rows),
             reading=(
                 f"Each point is an example's penultimate activation (seed {seed}), projected onto the plane through "
-                "the three templates (crosses). Trained on hard labels the clusters are broad; with smoothing they draw "
-                "together and keep the same distance from each other. The two networks have planes of their own: "
+                "the three templates (crosses). In the paper the clusters are broad after hard labels; after smoothing "
+                "they draw together and lie equally far from each other. The two networks have planes of their own: "
                 "compare shapes, not positions."
             ),
         )
