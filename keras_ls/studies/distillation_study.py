@@ -176,8 +176,8 @@ class DistillationStudy(Study):
             panels=((SmoothingSweepDisplay(curves).to_dict(),),),
             reading=(
                 "Test accuracy against effective smoothing γ: how much probability the targets leave to the wrong "
-                "classes. At equal γ, the height of a student's curve over the student trained alone is what its teacher tells "
-                "about the classes. Bars are 95 % intervals over seeds."
+                "classes. At equal γ, the height of a student's curve over the student trained alone is what its "
+                "teacher tells about the classes. Bars are 95 % intervals over seeds."
             ),
         )
 
