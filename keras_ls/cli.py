@@ -82,7 +82,7 @@ def run(
         result.save(out / f"{study.name}.json")
         kls.studies.save_figures(result, out)
         _print_result(result)
-    path = kls.studies.write_report(kls.studies.read_results(out).values(), out)
+    path = kls.studies.write_report(kls.studies.read_results(out), out)
     console.print(f"Done in {time.monotonic() - started:.0f} s. Open [bold]{path}[/] in a browser.", soft_wrap=True)
 
 
@@ -93,9 +93,7 @@ def report(directory: Directory):
     for result in results.values():
         kls.studies.save_figures(result, directory)
         _print_result(result)
-    console.print(
-        f"Open [bold]{kls.studies.write_report(results.values(), directory)}[/] in a browser.", soft_wrap=True
-    )
+    console.print(f"Open [bold]{kls.studies.write_report(results, directory)}[/] in a browser.", soft_wrap=True)
 
 
 @app.command()

@@ -46,7 +46,7 @@ def strategy(name="auto"):
         RuntimeError: on a Keras backend other than TensorFlow, within another strategy's scope, and for "multi_worker"
             after TensorFlow's first operation.
 
-    Example:
+    Examples:
         >>> import keras, keras_ls as kls
         >>> strategy = kls.distribute.strategy("one")
         >>> with strategy.scope():
@@ -137,7 +137,7 @@ def set_seeds(seed, deterministic=False):
     Raises:
         ValueError: for a seed that is no such integer.
 
-    Example:
+    Examples:
         >>> import keras, keras_ls as kls
         >>> kls.distribute.set_seeds(0)
         >>> first = float(keras.random.normal(()))

@@ -62,7 +62,7 @@ def export_saved_model(model, path, calibrator=None, from_logits=True):
         OSError: where the path cannot be written.
         RuntimeError: on a Keras backend other than TensorFlow.
 
-    Example:
+    Examples:
         >>> import tempfile, keras, tensorflow as tf, keras_ls as kls
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, kernel_initializer="zeros")])
         >>> with tempfile.TemporaryDirectory() as folder:

@@ -32,7 +32,7 @@ class TemperatureScaling(keras.layers.Layer):
             the weights), `advice`.
 
     Call arguments:
-        inputs: logits, any shape.
+        - `inputs`: logits, any shape.
 
     Returns:
         Logits divided by T, float32.
@@ -40,7 +40,7 @@ class TemperatureScaling(keras.layers.Layer):
     Raises:
         ValueError: for a temperature or bounds not above 0.
 
-    Example:
+    Examples:
         The optimum for these two examples is 1/T = .41777.
 
         >>> import numpy as np, keras_ls as kls

@@ -58,7 +58,7 @@ def solve_temperature(logits, labels, weight, bounds):
         ValueError: for NaN or +inf logits, dense labels that are no distributions, labels that a logit of -inf rules
             out, infinite weights, and when no example has weight.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from keras_ls.calibrators.temperature_solver import solve_temperature
         >>> report = solve_temperature(np.log([[0.2, 0.8], [0.3, 0.7]]), np.array([1, 0]), np.ones(2), (0.01, 100.0))

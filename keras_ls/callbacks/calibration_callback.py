@@ -31,7 +31,7 @@ class CalibrationCallback(keras.callbacks.Callback):
     Raises:
         ValueError: for data without labels, no examples, NaN predictions.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np, keras_ls as kls
         >>> x, y = np.eye(4, dtype="float32"), np.arange(4)
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, kernel_initializer="identity")])

@@ -27,7 +27,7 @@ def load(name):
     Raises:
         ValueError: for another name; the message has the nearest valid one.
 
-    Example:
+    Examples:
         >>> import keras_ls as kls
         >>> kls.data.load("digits").num_classes
         10

@@ -20,7 +20,7 @@ def digits(noise=0.0):
     Returns:
         `Splits` of 700, 400 and 697 examples.
 
-    Example:
+    Examples:
         >>> import keras_ls as kls
         >>> data = kls.data.load("digits-noise")
         >>> data.train[0].shape, data.calibration[0].shape, data.test[0].shape

@@ -41,7 +41,7 @@ class Distiller(keras.Model):
         ValueError: for arguments out of range, numbers of losses and weights that differ, `compile` without a loss
             while w > 0, and `fit` without a teacher.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np, keras_ls as kls
         >>> def network(width):
         ...     return keras.Sequential([keras.Input((4,)), keras.layers.Dense(width), keras.layers.Dense(3)])

@@ -24,9 +24,9 @@ class LogitsDistillation(DistillationLoss):
         dtype: "float32" or "float64".
 
     Call arguments:
-        y_true: the teacher's logits `[..., K]`.
-        y_pred: the student's logits `[..., K]`.
-        sample_weight: weights of the examples.
+        - `y_true`: the teacher's logits `[..., K]`.
+        - `y_pred`: the student's logits `[..., K]`.
+        - `sample_weight`: weights of the examples.
 
     Returns:
         Nats (times T²); a scalar, or one value an example for `reduction="none"`.
@@ -34,7 +34,7 @@ class LogitsDistillation(DistillationLoss):
     Raises:
         ValueError: for a temperature that is not above 0, and logits of different shapes.
 
-    Example:
+    Examples:
         `KL((.5, .5) ‖ (.25, .75)) = 0.1438`; here T = 2, so it is multiplied by 4.
 
         >>> import math, keras_ls as kls

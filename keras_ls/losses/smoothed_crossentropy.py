@@ -31,9 +31,10 @@ class SmoothedCrossentropy(ReplicaExactLoss):
         dtype: "float32" or "float64".
 
     Call arguments:
-        y_true: integers of the shape of `y_pred` without `axis` (or with 1 there), or dense targets of its whole shape.
-        y_pred: logits `[..., K]`, any float dtype; half precision is widened first.
-        sample_weight: weights of the examples.
+        - `y_true`: integers of the shape of `y_pred` without `axis` (or with 1 there), or dense targets of its
+          whole shape.
+        - `y_pred`: logits `[..., K]`, any float dtype; half precision is widened first.
+        - `sample_weight`: weights of the examples.
 
     Returns:
         Nats; a scalar, or one value an example for `reduction="none"`.
@@ -42,7 +43,7 @@ class SmoothedCrossentropy(ReplicaExactLoss):
         ValueError: for α outside [0, 1), a prior that is no distribution over K classes, labels of another shape, and
             labels out of range where their values are known; inside a traced function these give NaN.
 
-    Example:
+    Examples:
         >>> import numpy as np, keras_ls as kls
         >>> loss = kls.losses.SmoothedCrossentropy(0.1)
         >>> logits = np.array([[2.0, 0.0, 0.0], [0.0, 0.0, 3.0]], "float32")

@@ -25,7 +25,7 @@ class BrierScore(StreamingMean):
         ValueError: for shapes or labels that do not fit, and NaN predictions; inside a traced function NaN predictions
             and labels out of range make the result NaN.
 
-    Example:
+    Examples:
         `(.14 + .24 + .86) / 3`:
 
         >>> import keras_ls as kls

@@ -44,7 +44,7 @@ class ExpectedCalibrationError(StreamingMetric):
         ValueError: for unknown options, shapes or labels that do not fit, and NaN predictions; inside a traced function
             NaN predictions and labels out of range make the result NaN.
 
-    Example:
+    Examples:
         >>> import keras_ls as kls
         >>> metric = kls.metrics.ExpectedCalibrationError(from_logits=False)
         >>> metric.update_state([0, 1, 0, 1, 0], [0.5, 0.5, 0.5, 0.6, 0.5])

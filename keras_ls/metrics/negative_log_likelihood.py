@@ -30,7 +30,7 @@ class NegativeLogLikelihood(StreamingMean):
         ValueError: for shapes or labels that do not fit, and NaN predictions; inside a traced function NaN predictions
             and labels out of range make the result NaN.
 
-    Example:
+    Examples:
         `-(log .7 + log .6 + log .3) / 3`:
 
         >>> import keras_ls as kls

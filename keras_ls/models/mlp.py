@@ -21,7 +21,7 @@ def mlp(input_shape, num_classes, widths=(256, 256), dropout=0.0, name="mlp"):
     Raises:
         ValueError: for widths or a number of classes that are not counts.
 
-    Example:
+    Examples:
         >>> import keras_ls as kls
         >>> kls.models.mlp((64,), 10, widths=(32,)).output_shape
         (None, 10)

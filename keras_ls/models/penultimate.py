@@ -16,7 +16,7 @@ def penultimate(model):
     Raises:
         ValueError: when there is no such layer.
 
-    Example:
+    Examples:
         >>> import keras_ls as kls
         >>> [shape[-1] for shape in kls.models.penultimate(kls.models.mlp((64,), 10, widths=(32,))).output_shape]
         [32, 10]
@@ -37,7 +37,7 @@ def templates(model):
     Returns:
         NumPy `[K, D]`.
 
-    Example:
+    Examples:
         >>> import keras_ls as kls
         >>> kls.models.templates(kls.models.mlp((64,), 10, widths=(32,))).shape
         (10, 32)

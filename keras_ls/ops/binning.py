@@ -25,7 +25,7 @@ def uniform_bin_index(confidence, num_bins, closed="left"):
     Returns:
         int32 tensor in [0, B) of the shape of `confidence`.
 
-    Example:
+    Examples:
         >>> import keras_ls as kls
         >>> [int(i) for i in kls.ops.uniform_bin_index([0.0, 0.3, 0.99, 1.0], num_bins=10)]
         [0, 3, 9, 9]
@@ -54,7 +54,7 @@ def quantile_bin_index(confidence, weight, num_bins, closed="left"):
     Returns:
         int32 tensor `[N]` in [0, B).
 
-    Example:
+    Examples:
         >>> import keras_ls as kls
         >>> index = kls.ops.quantile_bin_index([0.1, 0.05, 0.5, 0.2, 0.99, 0.99], [1.0] * 6, num_bins=3)
         >>> [int(i) for i in index]
@@ -82,7 +82,7 @@ def merge_into_quantile_bins(fine, num_bins, closed="left"):
     Returns:
         `[3, B]` statistics.
 
-    Example:
+    Examples:
         >>> import numpy as np, keras_ls as kls
         >>> fine = np.array([[1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0], [0.6, 0.7, 0.8, 0.9]])
         >>> [round(float(w), 6) for w in kls.ops.merge_into_quantile_bins(fine, num_bins=2)[2]]
@@ -107,7 +107,7 @@ def bin_statistics(index, confidence, accuracy, weight, num_bins):
     Returns:
         `[3, B]`: sums of the weight, of weight · accuracy and of weight · confidence; float64 (float32 on JAX).
 
-    Example:
+    Examples:
         >>> import keras_ls as kls
         >>> statistics = kls.ops.bin_statistics([0, 1, 1], [0.25, 0.75, 1.0], [0, 1, 1], [1, 1, 1], num_bins=2)
         >>> [[float(v) for v in row] for row in statistics]

@@ -46,7 +46,7 @@ def calibration_error(
     Raises:
         ValueError: for unknown options, shapes or labels that do not fit, NaN, or no examples.
 
-    Example:
+    Examples:
         >>> import keras_ls as kls
         >>> p, y = [0.5, 0.5, 0.5, 0.6, 0.5, 0.6, 0.6, 0.6, 0.6], [0, 1, 0, 1, 0, 1, 1, 1, 0]
         >>> [round(float(kls.ops.calibration_error(y, p, norm=norm)), 6) for norm in ("l1", "l2")]
@@ -80,7 +80,7 @@ def calibration_error_of_bins(statistics, norm="l1", debiased=False):
     Returns:
         A scalar; 0 where all bins are empty.
 
-    Example:
+    Examples:
         One bin of 4 with 3 hits at confidence .9: `|.75 - .9|`.
 
         >>> import keras_ls as kls
@@ -117,7 +117,7 @@ def brier_score(labels, probabilities, sample_weight=None):
     Raises:
         ValueError: for shapes or labels that do not fit, NaN, or no examples.
 
-    Example:
+    Examples:
         `(.14 + .24 + .86) / 3`:
 
         >>> import keras_ls as kls
@@ -145,7 +145,7 @@ def squared_distance(labels, probabilities):
     Returns:
         `[M]`, at least float32.
 
-    Example:
+    Examples:
         >>> import keras_ls as kls
         >>> round(float(kls.ops.squared_distance([0], [[0.6, 0.4]])[0]), 6)
         0.32

@@ -23,7 +23,7 @@ def kl_divergence(teacher_logits, student_logits, temperature=1.0, student_tempe
     Raises:
         ValueError: for a temperature that is not above 0.
 
-    Example:
+    Examples:
         `KL((.5, .5) ‖ (.25, .75)) = ½ log 2 + ½ log ⅔ = 0.1438`.
 
         >>> import math, keras_ls as kls

@@ -22,7 +22,7 @@ def class_plane(templates):
     Raises:
         ValueError: for another shape, NaN, or templates on one line, which span no plane.
 
-    Example:
+    Examples:
         >>> import keras_ls as kls
         >>> origin, basis = kls.ops.class_plane([[0.0, 0.0, 5.0], [3.0, 0.0, 5.0], [0.0, 3.0, 5.0]])
         >>> [float(v) for v in origin], [[float(v) for v in row] for row in basis]
@@ -65,7 +65,7 @@ def project(features, origin, basis):
     Raises:
         ValueError: when the widths differ.
 
-    Example:
+    Examples:
         >>> import keras_ls as kls
         >>> xy = kls.ops.project([[4.0, 2.0, 9.0]], [1.0, 1.0, 5.0], [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
         >>> [float(v) for v in xy[0]]
@@ -99,7 +99,7 @@ def class_separation(features, labels):
     Raises:
         ValueError: for shapes that do not fit, NaN, fewer than two classes, or features that all point one way.
 
-    Example:
+    Examples:
         Two classes, each one direction, at a right angle: nothing within, `1 - ½` in total.
 
         >>> import keras_ls as kls

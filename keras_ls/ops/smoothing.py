@@ -25,7 +25,7 @@ def smooth_labels(labels, num_classes, label_smoothing, prior=None):
     Raises:
         ValueError: for labels or α out of range, or a prior that is not a distribution over K classes.
 
-    Example:
+    Examples:
         >>> import keras_ls as kls
         >>> [round(float(q), 3) for q in kls.ops.smooth_labels([2], num_classes=4, label_smoothing=0.1)[0]]
         [0.025, 0.025, 0.925, 0.025]
@@ -62,7 +62,7 @@ def smoothed_crossentropy(labels, logits, label_smoothing=0.0, prior=None, axis=
     Raises:
         ValueError: for α, prior, labels or shapes that do not fit.
 
-    Example:
+    Examples:
         The lowest reachable value for K=10, α=.1 is the entropy of the target, 0.5003, at a logit gap of log 91.
 
         >>> import math, keras_ls as kls
@@ -113,7 +113,7 @@ def effective_smoothing(teacher_logits, labels, temperature=1.0):
     Raises:
         ValueError: for T, labels or shapes that do not fit.
 
-    Example:
+    Examples:
         A uniform prediction leaves nothing of the label: γ = 1.
 
         >>> import keras_ls as kls

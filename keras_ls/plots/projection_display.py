@@ -36,7 +36,7 @@ class ProjectionDisplay:
     Raises:
         ValueError: for shapes that do not fit, labels other than 0, 1 and 2, NaN, or another number of names.
 
-    Example:
+    Examples:
         >>> import keras_ls as kls
         >>> points = [[0.0, 2.0], [1.0, 0.0], [-1.0, 0.0], [-1.2, 0.0]]
         >>> display = kls.plots.ProjectionDisplay(points, [2, 1, 0, 0], ["plane", "car", "bird"]).plot()
@@ -87,7 +87,7 @@ class ProjectionDisplay:
         Raises:
             ValueError: for shapes that do not fit, templates on one line, NaN, or other than three classes.
 
-        Example:
+        Examples:
             The plane of three templates at height 5; the height of a feature is lost.
 
             >>> import keras_ls as kls
@@ -124,7 +124,7 @@ class ProjectionDisplay:
     def common_limits(displays):
         """The limits that panels of several displays can share, for `plot(limits=...)`.
 
-        Example:
+        Examples:
             >>> import keras_ls as kls
             >>> near = kls.plots.ProjectionDisplay([[0.0, 0.0], [1.0, 1.0]], [0, 1], ["a", "b", "c"])
             >>> far = kls.plots.ProjectionDisplay([[100.0, 50.0]], [2], ["a", "b", "c"])

@@ -41,7 +41,7 @@ class ReliabilityDisplay:
     Raises:
         ValueError: for shapes that do not fit, values out of range, or nothing but empty bins.
 
-    Example:
+    Examples:
         >>> import keras_ls as kls
         >>> display = kls.plots.ReliabilityDisplay([4, 0, 6], [0.25, None, 0.5], [0.2, None, 0.9], [0, 0.4, 0.6, 1])
         >>> round(display.calibration_error, 6)  # (4 · .05 + 6 · .4) / 10
@@ -109,7 +109,7 @@ class ReliabilityDisplay:
             ValueError: for unknown options, shapes or labels that do not fit, NaN, no examples, or "probabilities"
                 outside [0, 1].
 
-        Example:
+        Examples:
             Confidences .9, .9, .8 (one wrong) and .6 (right) in the two halves of [0, 1]:
 
             >>> import keras_ls as kls

@@ -50,7 +50,7 @@ class SmoothingSweepDisplay:
     Raises:
         ValueError: for no curves, missing or unknown keys, lengths that differ, or values that are not finite.
 
-    Example:
+    Examples:
         >>> import keras_ls as kls
         >>> student = {"label": "student", "gamma": [0.0, 0.15], "accuracy": [0.86, 0.87], "points": ["T=1", "T=2"]}
         >>> display = kls.plots.SmoothingSweepDisplay([student]).plot()

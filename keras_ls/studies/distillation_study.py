@@ -196,7 +196,7 @@ def at_equal_gamma(reference, points):
     Returns:
         Point name → `(reference accuracy, accuracy)`, one value a seed.
 
-    Example:
+    Examples:
         Half-way between (0, .8) and (1, .6) the reference is at .7.
 
         >>> from keras_ls.studies.distillation_study import at_equal_gamma

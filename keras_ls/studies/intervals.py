@@ -37,7 +37,7 @@ def estimate(values):
     Returns:
         An `Estimate`.
 
-    Example:
+    Examples:
         Student's t with 2 degrees of freedom is 4.303 at 97.5 %, the standard error 1/√3.
 
         >>> from keras_ls.studies.intervals import estimate
@@ -65,7 +65,7 @@ def direction(claim, smaller, larger, paper):
         A dict: claim, paper, the difference `larger - smaller` as text, and verdict: "reproduced" when its 95 %
         interval lies above 0, "not reproduced: the opposite" when below, "not shown at this size" when it holds 0.
 
-    Example:
+    Examples:
         >>> from keras_ls.studies.intervals import direction
         >>> direction("a < b", [1.0, 2.0, 3.0], [2.0, 3.1, 4.0], "1 → 2")["verdict"]
         'reproduced'
@@ -85,7 +85,7 @@ def direction_at_points(claim, points, paper):
     Returns:
         As `direction`, with every point's difference; a verdict that is not the same at all points names them.
 
-    Example:
+    Examples:
         >>> from keras_ls.studies.intervals import direction_at_points
         >>> points = {"T=1": ([1.0, 2.0, 3.0], [2.0, 3.1, 4.0]), "T=2": ([1.0, 2.0, 3.0], [2.0, 1.0, 3.0])}
         >>> direction_at_points("a < b", points, "1 → 2")["verdict"]

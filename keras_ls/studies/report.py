@@ -19,6 +19,8 @@ figure { margin: 1.5rem 0; } img { max-width: 100%; } .scroll { overflow-x: auto
 code { overflow-wrap: anywhere; }
 """
 
+ORDER = ("projection", "calibration", "distillation")  # of the paper's figures
+
 
 def read_results(directory):
     """The results in a directory, by study name.
@@ -32,20 +34,21 @@ def read_results(directory):
         raise ValueError(
             f"Expected a directory with results of `keras-ls run`. Received: {directory}, without any .json file."
         )
-    return {result.study: result for result in map(StudyResult.load, paths)}
+    results = {result.study: result for result in map(StudyResult.load, paths)}
+    return {name: results[name] for name in sorted(results, key=(*ORDER, *results).index)}
 
 
 def write_report(results, directory):
     """Writes `directory/report.html`.
 
     Args:
-        results: `StudyResult`s.
+        results: study name → `StudyResult`, as `read_results` returns them.
         directory: where to.
 
     Returns:
         The path.
     """
-    sections = "".join(_section(result) for result in results)
+    sections = "".join(_section(result) for result in results.values())
     page = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
         'content="width=device-width, initial-scale=1"><title>When does label smoothing help?</title>'
