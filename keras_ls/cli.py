@@ -28,6 +28,9 @@ Names = Annotated[
 Size = Annotated[str, typer.Option(help="How much: tiny.")]
 Dataset = Annotated[str | None, typer.Option(help="Another dataset than the study's own.")]
 Seeds = Annotated[int | None, typer.Option(help="How many seeds, from 0; the study's own number by default.")]
+Classes = Annotated[
+    list[str] | None, typer.Option(help="Three class names for the projection, such as 3,8,9; once for each row.")
+]
 Strategy = Annotated[str, typer.Option(help="Where to train: auto, one, mirrored, multi_worker or tpu.")]
 Out = Annotated[pathlib.Path | None, typer.Option(help="Directory of results; runs/SIZE by default.")]
 Directory = Annotated[pathlib.Path, typer.Argument(metavar="DIR", help="A directory that `keras-ls run` wrote.")]
@@ -62,6 +65,7 @@ def run(
     size: Size = "tiny",
     dataset: Dataset = None,
     seeds: Seeds = None,
+    classes: Classes = None,
     strategy: Strategy = "auto",
     out: Out = None,
 ):
@@ -73,7 +77,17 @@ def run(
         settings["dataset"] = checked_choice("dataset", dataset, kls.data.DATASETS)
     if seeds is not None:
         settings["seeds"] = tuple(range(checked_count("seeds", seeds)))
-    chosen = [kls.studies.STUDIES[checked_choice("study", name, kls.studies.STUDIES)](**settings) for name in names]
+    if classes and "projection" not in names:
+        raise ValueError(f"Expected `--classes` together with the study projection. Received: {', '.join(names)}.")
+    chosen = []
+    for name in names:
+        study = kls.studies.STUDIES[checked_choice("study", name, kls.studies.STUDIES)]
+        rows = (
+            {"classes": tuple(tuple(triple.split(",")) for triple in classes)}
+            if classes and name == "projection"
+            else {}
+        )
+        chosen.append(study(**settings, **rows))
     scope = kls.distribute.strategy(strategy)
     out = out or pathlib.Path("runs") / size
     store = kls.studies.Store(out, scope)

@@ -148,9 +148,19 @@ def set_seeds(seed, deterministic=False):
     seed = checked_count("seed", seed, minimum=0)
     if seed >= 2**32:
         raise ValueError(f"Expected `seed` below 2**32, NumPy's limit. Received: {seed}.")
+    _forget_global_generator()
     keras.utils.set_random_seed(seed)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
+
+
+def _forget_global_generator():
+    """Keras before 3.13 leaves the generator of `keras.random` calls without a seed where it was."""
+    try:
+        from keras.src.backend.common.global_state import set_global_attribute
+    except ImportError:
+        return
+    set_global_attribute("global_seed_generator", None)
 
 
 def logical_cpus(count):

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from keras_ls import ops
+from keras_ls.ops.checks import checked_choice
 from keras_ls.plots import ProjectionDisplay
 from keras_ls.studies.intervals import direction, estimate
 from keras_ls.studies.result import Figure, StudyResult, Table
@@ -21,19 +22,27 @@ class ProjectionStudy(Study):
 
     Attributes:
         label_smoothing: α of the smoothed network.
-        classes: triples of classes, one row of the figure each.
+        classes: triples of class names, one row of the figure each.
         widths: hidden layers.
         epochs: passes over the data; clusters tighten late.
     """
 
     dataset: str = "digits"
     label_smoothing: float = 0.1
-    classes: tuple = ((0, 1, 2), (3, 8, 9))
+    classes: tuple = (("0", "1", "2"), ("3", "8", "9"))
     widths: tuple = (256, 256)
     epochs: int = 100
 
     name = "projection"
     about = "penultimate activations of three classes in the plane of their templates, and class separation (figure 1)"
+
+    def __post_init__(self):
+        super().__post_init__()
+        for triple in self.classes:
+            for name in triple:
+                checked_choice("class name", name, self.splits.class_names)
+            if len(triple) != 3 or len(set(triple)) != 3:
+                raise ValueError(f"Expected three different class names. Received: {', '.join(triple)}.")
 
     def trainings(self):
         """A hard and a smoothed network a seed."""
@@ -104,11 +113,12 @@ class ProjectionStudy(Study):
     def _figure(self, store):
         seed = self.seeds[0]
         rows = []
-        for triple in self.classes:
+        for names in self.classes:
+            triple = [self.splits.class_names.index(name) for name in names]
             row = []
             for alpha, kind in self._alphas.items():
                 network = store.predictions(self._training(alpha, seed))
-                templates = network.templates[list(triple)]
+                templates = network.templates[triple]
                 plane = ops.class_plane(templates)
                 for part, name in PARTS.items():
                     labels = getattr(self.splits, part)[1]
@@ -117,7 +127,7 @@ class ProjectionStudy(Study):
                     display = ProjectionDisplay(
                         np.asarray(points),
                         [triple.index(label) for label in labels[chosen]],
-                        [self.splits.class_names[c] for c in triple],
+                        names,
                         np.asarray(ops.project(templates, *plane)),
                         title=f"{kind}, {name}",
                     )

@@ -108,6 +108,7 @@ def test_scipy_with_dense_labels():
 
 
 def test_scikit_learn():
+    pytest.importorskip("sklearn", minversion="1.8", reason="temperature scaling came with scikit-learn 1.8")
     from sklearn.base import BaseEstimator, ClassifierMixin
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.frozen import FrozenEstimator

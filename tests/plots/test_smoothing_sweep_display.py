@@ -92,6 +92,7 @@ def test_what_is_not_known_may_be_left_out():
 def test_draws_on_given_axes_without_warnings(column_axes, display):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.simplefilter("ignore", DeprecationWarning)  # among matplotlib's own dependencies
         display.plot(column_axes)
         column_axes.figure.canvas.draw()
     assert display.ax_ is column_axes
