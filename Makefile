@@ -9,7 +9,7 @@ help:
 	@echo "make study         the paper's three studies on real digits, about two minutes; results in runs/tiny"
 	@echo "make test          the whole test suite"
 	@echo "make lint          style of code and docstrings"
-	@echo "make bench         speed and memory against the peers, as ratios of one run"
+	@echo "make bench         speed against the peers, as ratios of one run"
 	@echo "make docs          the documentation, in site/"
 	@echo "make saved_models  the exported models in saved_models/"
 	@echo "PYTHON=python3.12 make study   uses that interpreter"
