@@ -41,7 +41,7 @@ class SmoothedCrossentropy(ReplicaExactLoss):
 
     Raises:
         ValueError: for α outside [0, 1), a prior that is no distribution over K classes, labels of another shape, and
-            labels out of range where their values are known; inside a traced function these give NaN.
+            labels out of range (in a TensorFlow graph an `InvalidArgumentError` when it runs; NaN where XLA compiles).
 
     Examples:
         >>> import numpy as np, keras_ls as kls

@@ -22,8 +22,8 @@ class BrierScore(StreamingMean):
         `result()` is a scalar; 0 is perfect.
 
     Raises:
-        ValueError: for shapes or labels that do not fit, and NaN predictions; inside a traced function NaN predictions
-            and labels out of range make the result NaN.
+        ValueError: for shapes or labels that do not fit, and NaN predictions. Inside a traced function NaN predictions
+            make the result NaN; labels out of range raise when a TensorFlow graph runs, and give NaN under XLA.
 
     Examples:
         `(.14 + .24 + .86) / 3`:

@@ -41,8 +41,9 @@ class ExpectedCalibrationError(StreamingMetric):
         `result()` is a scalar in [0, 1]: a difference of probabilities.
 
     Raises:
-        ValueError: for unknown options, shapes or labels that do not fit, and NaN predictions; inside a traced function
-            NaN predictions and labels out of range make the result NaN.
+        ValueError: for unknown options, shapes or labels that do not fit, and NaN predictions. Inside a traced function
+            NaN predictions make the result NaN; labels out of range raise when a TensorFlow graph runs, and give NaN
+            under XLA.
 
     Examples:
         >>> import keras_ls as kls

@@ -27,8 +27,8 @@ class NegativeLogLikelihood(StreamingMean):
         `result()` is a scalar in nats.
 
     Raises:
-        ValueError: for shapes or labels that do not fit, and NaN predictions; inside a traced function NaN predictions
-            and labels out of range make the result NaN.
+        ValueError: for shapes or labels that do not fit, and NaN predictions. Inside a traced function NaN predictions
+            make the result NaN; labels out of range raise when a TensorFlow graph runs, and give NaN under XLA.
 
     Examples:
         `-(log .7 + log .6 + log .3) / 3`:

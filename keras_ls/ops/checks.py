@@ -84,10 +84,12 @@ def concrete(tensor):
 def check_integer_labels(labels, num_classes, ignore_class=None, weight=None):
     """Raises `ValueError` for labels outside [0, num_classes) when their values are known.
 
-    Inside a traced function the values are not known: there the callers turn the result of such an example into NaN.
+    Inside a traced function the values are not known: there a TensorFlow graph raises `InvalidArgumentError` when it
+    runs, and where XLA compiles it (which leaves assertions out) the callers turn such an example's result into NaN.
     """
     values = concrete(labels)
     if values is None:
+        _assert_in_graph(labels, num_classes, weight)
         return
     wrong = (values < 0) | (values >= num_classes) | (values != np.floor(values))
     if ignore_class is not None:
@@ -100,6 +102,21 @@ def check_integer_labels(labels, num_classes, ignore_class=None, weight=None):
             f"Expected integer labels in [0, {num_classes}), as the predictions have {num_classes} classes. "
             f"Received: {values[wrong].flat[0]}. Use `ignore_class` for examples without a label."
         )
+
+
+def _assert_in_graph(labels, num_classes, weight):
+    if keras.backend.backend() != "tensorflow" or isinstance(labels, keras.KerasTensor):
+        return
+    import tensorflow as tf
+
+    wrong = (labels < 0) | (labels >= tf.cast(num_classes, labels.dtype))
+    if weight is not None:
+        wrong &= weight != 0
+    message = (
+        f"Expected integer labels in [0, {num_classes}), as the predictions have {num_classes} classes. "
+        "Use `ignore_class` for examples without a label. Received, smallest and largest:"
+    )
+    tf.debugging.Assert(tf.logical_not(tf.reduce_any(wrong)), [message, tf.reduce_min(labels), tf.reduce_max(labels)])
 
 
 def check_no_nan(name, values, advice):

@@ -57,7 +57,7 @@ def smoothed_crossentropy(labels, logits, label_smoothing=0.0, prior=None, axis=
 
     Returns:
         Nats, one an example: the shape of `logits` without `axis`; float32, or float64 for float64 logits.
-        A label out of range raises where its value is known, and gives NaN inside a traced function.
+        A label out of range is an error, in a TensorFlow graph when it runs; compiled by XLA it gives NaN.
 
     Raises:
         ValueError: for α, prior, labels or shapes that do not fit.

@@ -75,11 +75,14 @@ def test_traced_nan_prediction_makes_the_result_nan(component):
 @pytest.mark.parametrize(
     "component", [c for c in registry.LOSSES + registry.METRICS if c.batch is registry.integers], ids=str
 )
-def test_traced_label_out_of_range_makes_the_result_nan(component):
+def test_traced_label_out_of_range_raises_in_a_graph_and_gives_nan_under_xla(component):
     y_true, y_pred = component.batch()
     y_true = y_true.copy()
     y_true[1] = registry.CLASSES
     made = component.make()
+    update = getattr(made, "update_state", made.__call__)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"Expected integer labels in \[0, 5\)"):
+        tf.function(update)(tf.constant(y_true), tf.constant(y_pred))
     if isinstance(made, keras.metrics.Metric):
         tf.function(made.update_state, jit_compile=True)(tf.constant(y_true), tf.constant(y_pred))
         value = made.result()
