@@ -88,6 +88,7 @@ def run(
             else {}
         )
         chosen.append(study(**settings, **rows))
+    checked_choice("strategy", strategy, kls.distribute.STRATEGIES)
     scope = kls.distribute.strategy(strategy)
     out = out or pathlib.Path("runs") / size
     store = kls.studies.Store(out, scope)

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from keras_ls.ops.checks import checked_count
 from keras_ls.ops.examples import flatten_examples
 from keras_ls.ops.masks import get_keras_mask
 
@@ -17,7 +18,7 @@ class PredictionReader:
 
     def __init__(self, model, batch_size=256):
         self.model = model
-        self.batch_size = batch_size
+        self.batch_size = checked_count("batch_size", batch_size)
         self._forward = self._predict
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf

@@ -76,7 +76,7 @@ class TemperatureScaling(keras.layers.Layer):
     @property
     def temperature(self):
         """T, a float."""
-        return float(keras.ops.convert_to_numpy(self._temperature.value))
+        return float(self._temperature.numpy())
 
     def fit(self, logits, labels=None, sample_weight=None):
         """Fits T: `fit(logits, labels, sample_weight=None)` or `fit(model, dataset)`.

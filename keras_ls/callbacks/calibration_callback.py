@@ -17,7 +17,7 @@ class CalibrationCallback(keras.callbacks.Callback):
 
     Keys: `val_accuracy` (unless `fit` has it already), `val_nll`, `val_brier`, `val_ece`, `val_temperature` (the T of
     least NLL on these data) and `val_calibrated_nll` (the NLL at that T). One pass over the data gives all. Callbacks
-    that come after this one in the list, such as `EarlyStopping(monitor="val_calibrated_nll")`, see them, and so does
+    that come after this one, such as `EarlyStopping("val_calibrated_nll", mode="min")`, see them, and so does
     `History`. T is fitted on the data it is scored on, one number from all examples: use it to steer, not to report.
 
     Args:
@@ -48,6 +48,8 @@ class CalibrationCallback(keras.callbacks.Callback):
 
     def __init__(self, validation_data, log_dir=None, num_bins=15, from_logits=True, batch_size=256):
         super().__init__()
+        if validation_data is None:
+            raise ValueError("Expected `validation_data`: batches of (x, y), or a tuple of arrays. Received: None.")
         self.validation_data = validation_data
         self.log_dir = log_dir
         self.num_bins = num_bins

@@ -6,7 +6,8 @@ import warnings
 import keras
 from keras import ops as K
 
-from keras_ls.losses.reduction import num_replicas
+from keras_ls.losses.reduction import num_replicas, sum_over_replicas
+from keras_ls.losses.replica_exact_loss import ReplicaExactLoss
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
@@ -86,7 +87,7 @@ class Distiller(keras.Model):
     @property
     def student_loss_weight(self):
         """w, a float."""
-        return float(K.convert_to_numpy(self._student_weight.value))
+        return float(self._student_weight.numpy())
 
     @student_loss_weight.setter
     def student_loss_weight(self, value):
@@ -95,7 +96,7 @@ class Distiller(keras.Model):
     @property
     def distillation_loss_weights(self):
         """λ, a list of floats."""
-        return [float(K.convert_to_numpy(weight.value)) for weight in self._distillation_weights]
+        return [float(weight.numpy()) for weight in self._distillation_weights]
 
     @distillation_loss_weights.setter
     def distillation_loss_weights(self, values):
@@ -154,7 +155,7 @@ class Distiller(keras.Model):
                     "Expected labels, as compile() was given a loss. Received: data without y. To train on the teacher "
                     "alone, build the Distiller with student_loss_weight=0 and compile without a loss."
                 )
-            student_loss = self._compile_loss(y, y_pred, sample_weight)
+            student_loss = self._over_replicas(self._compile_loss(y, y_pred, sample_weight), batch)
             _log(self.student_loss_tracker, student_loss, batch)
             total = self._student_weight.value * student_loss
         share = 1.0 - self._student_weight.value
@@ -164,6 +165,18 @@ class Distiller(keras.Model):
         for term in self.losses:
             total = total + K.cast(self._aggregate_additional_loss(term), "float32")
         return total
+
+    def _over_replicas(self, student_loss, batch):
+        """Weighs a replica's mean, as Keras's own losses give it, with its share of the examples in the gradient."""
+        losses = [entry.loss for entry in self._compile_loss._flat_losses]
+        mean = ("sum_over_batch_size", "mean")
+        if num_replicas() == 1 or any(
+            isinstance(loss, ReplicaExactLoss) or getattr(loss, "reduction", "mean") not in mean for loss in losses
+        ):
+            return student_loss
+        own = K.cast(batch, student_loss.dtype)
+        exact = student_loss * num_replicas() * K.divide_no_nan(own, sum_over_replicas(own))
+        return exact + K.stop_gradient(student_loss - exact)
 
     def _distillation_terms(self, x, y_pred, sample_weight, batch, training):
         if self.teacher is None:

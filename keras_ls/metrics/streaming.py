@@ -3,7 +3,7 @@
 import keras
 from keras import ops as K
 
-from keras_ls.ops.calibration import NAN_ADVICE
+from keras_ls.ops.calibration import NAN_ADVICE, check_probabilities
 from keras_ls.ops.checks import check_no_nan, checked_class
 from keras_ls.ops.examples import dropped, flatten_examples, to_probabilities
 from keras_ls.ops.masks import get_keras_mask
@@ -85,6 +85,8 @@ class StreamingMean(StreamingMetric):
 
     def statistics(self, labels, predictions, weight):
         """Sums of weight and of weight · value."""
+        if not self.from_logits:
+            check_probabilities("`y_pred`", predictions, weight, "Use `from_logits=True` for logits.")
         values = self.checked(self.values(labels, predictions), weight)
         weight = to_accumulation_dtype(weight)
         return K.stack([K.sum(weight), K.sum(weight * to_accumulation_dtype(dropped(values, weight)))])

@@ -1,9 +1,17 @@
 """Calibration errors and proper scores of whole arrays of predictions; the metrics stream the same formulas."""
 
+import numpy as np
 from keras import ops as K
 
 from keras_ls.ops.binning import bin_statistics, quantile_bin_index, uniform_bin_index
-from keras_ls.ops.checks import check_no_nan, check_some_weight, check_unit_interval, checked_choice, checked_count
+from keras_ls.ops.checks import (
+    check_no_nan,
+    check_some_weight,
+    check_unit_interval,
+    checked_choice,
+    checked_count,
+    concrete,
+)
 from keras_ls.ops.examples import confidence_and_accuracy, dropped, flatten_examples
 from keras_ls.ops.precision import at_least_float32, to_accumulation_dtype
 from keras_ls.ops.smoothing import pick
@@ -129,6 +137,7 @@ def brier_score(labels, probabilities, sample_weight=None):
         Brier, "Verification of Forecasts Expressed in Terms of Probability", 1950.
     """
     labels, probabilities, weight = flatten_examples(labels, probabilities, sample_weight)
+    check_probabilities("`probabilities`", probabilities, weight, "Pass logits through softmax first.")
     distance = squared_distance(labels, probabilities)
     check_some_weight(weight)
     check_no_nan("probabilities", dropped(distance, weight), NAN_ADVICE)
@@ -158,6 +167,13 @@ def squared_distance(labels, probabilities):
     # not Σ_k p_k² + 1 - 2 p_y: where p_y is near 1 that leaves only rounding, even below 0
     hit = K.one_hot(K.cast(labels, "int32"), p.shape[-1], dtype=p.dtype)
     return K.sum(K.square(p - hit), axis=-1) + 0 * pick(p, labels)  # NaN where a label is out of range
+
+
+def check_probabilities(name, probabilities, weight, advice):
+    """Raises `ValueError` when known probabilities of examples with weight lie outside [0, 1]; NaN counts as inside."""
+    known, weights = concrete(probabilities), concrete(weight)
+    if known is not None and weights is not None:
+        check_unit_interval(name, np.nan_to_num(known[weights != 0]), advice)
 
 
 def weighted_mean(values, weight):

@@ -4,7 +4,14 @@ import keras
 import numpy as np
 from keras import ops as K
 
-from keras_ls.ops.checks import check_integer_labels, checked_count, checked_fraction, checked_positive, checked_prior
+from keras_ls.ops.checks import (
+    check_integer_labels,
+    check_no_nan,
+    checked_count,
+    checked_fraction,
+    checked_positive,
+    checked_prior,
+)
 from keras_ls.ops.precision import at_least_float32
 
 
@@ -126,6 +133,9 @@ def effective_smoothing(teacher_logits, labels, temperature=1.0):
     temperature = checked_positive("temperature", temperature)
     logits = at_least_float32(teacher_logits)
     num_classes = logits.shape[-1]
+    if 0 in logits.shape:
+        raise ValueError(f"Expected at least one example. Received: teacher_logits of shape {tuple(logits.shape)}.")
+    check_no_nan("teacher_logits", logits, "Was the teacher trained to a NaN loss?")
     p = K.softmax(logits / temperature, axis=-1)
     labels = align_labels(labels, logits)
     if len(labels.shape) == len(logits.shape):

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.patheffects import withStroke
 
-from keras_ls.ops.checks import concrete
+from keras_ls.ops.checks import checked_choice, concrete
 from keras_ls.ops.geometry import class_plane, project
 from keras_ls.plots.canvas import BLUE, GREEN, INK, LABEL_SIZE, ORANGE, add_legend, label_axes, own_or_given
 from keras_ls.plots.saved_data import as_numbers, check_finite, checked_saved, to_plain
@@ -109,7 +109,8 @@ class ProjectionDisplay:
                     f"Expected labels of exactly three classes. Received: {len(classes)} ({classes[:10]}). "
                     "Name the three with `classes`."
                 )
-        classes = _three("classes", classes, text=False)
+        occurring = np.unique(labels).tolist()
+        classes = [checked_choice("class name", name, occurring) for name in _three("classes", classes, text=False)]
         kept = np.isin(labels, classes)
         place = np.argmax(labels[kept, None] == np.asarray(classes), axis=1)
         names = classes if class_names is None else class_names

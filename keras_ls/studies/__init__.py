@@ -8,6 +8,7 @@ from keras_ls.studies.projection_study import ProjectionStudy
 from keras_ls.studies.report import read_results, write_report
 from keras_ls.studies.result import StudyResult
 from keras_ls.studies.store import Store
+from keras_ls.studies.study import SIZES
 from keras_ls.studies.training import Training
 
 __all__ = [
@@ -26,4 +27,3 @@ __all__ = [
 ]
 
 STUDIES = {study.name: study for study in (ProjectionStudy, CalibrationStudy, DistillationStudy)}
-SIZES = {"tiny": "embedded data, no network, minutes on two cores"}

@@ -30,14 +30,14 @@ class DistillationStudy(Study):
     """
 
     dataset: str = "digits-noise"
-    smoothings: tuple = (0.0, 0.15, 0.45, 0.75)
+    smoothings: tuple = (0.0, 0.15, 0.45, 0.6, 0.75)
     temperatures: tuple = (1.0, 2.0, 4.0, 8.0)
     smoothed: float = 0.15
     smoothed_temperatures: tuple = (1.0, 2.0, 4.0)
     teacher_widths: tuple = (256, 256)
     student_widths: tuple = (16,)
     student_epochs: int = 80
-    student_learning_rate: float = 0.02
+    student_learning_rate: float = 0.1
 
     name = "distillation"
     about = "students of hard and smoothed teachers against effective smoothing (figure 5)"
@@ -149,10 +149,10 @@ class DistillationStudy(Study):
                 "MNIST, student's error: .74 % against .91 %",
             ),
             direction(
-                f"A smoothed teacher gets worse from T=1 to {last}",
-                sweep[last]["accuracy"],
-                sweep["T=1"]["accuracy"],
-                "Chandrasegaran 2022, ImageNet: 71.67 → 64.36 % (T=64)",
+                f"From T=1 to {last}, students of a smoothed teacher lose more than students of the hard teacher",
+                np.subtract(hard["T=1"]["accuracy"], hard[last]["accuracy"]),
+                np.subtract(sweep["T=1"]["accuracy"], sweep[last]["accuracy"]),
+                "Chandrasegaran 2022, ImageNet, T=1 to 64: 7.31 against 5.30 points",
             ),
         )
 

@@ -103,11 +103,18 @@ def direction_at_points(claim, points, paper):
     return {"claim": claim, "paper": paper, "difference": text, "verdict": verdict}
 
 
-VERDICTS = {1: "reproduced", 0: "not shown at this size", -1: "not reproduced: the opposite"}
+VERDICTS = {
+    1: "reproduced",
+    0: "not shown at this size",
+    -1: "not reproduced: the opposite",
+    None: "one seed: no interval",
+}
 
 
 def _sign(difference):
-    """1 or -1 where the interval lies on one side of 0, else 0."""
-    if np.isnan(difference.interval) or abs(difference.mean) <= difference.interval:
+    """1 or -1 where the interval lies on one side of 0, else 0; None without an interval."""
+    if np.isnan(difference.interval):
+        return None
+    if abs(difference.mean) <= difference.interval:
         return 0
     return 1 if difference.mean > 0 else -1

@@ -29,13 +29,13 @@ def read_results(directory):
         ValueError: when there are none, or one cannot be read.
     """
     directory = pathlib.Path(directory)
-    paths = sorted(directory.glob("*.json"))
+    paths = [path for name in ORDER if (path := directory / f"{name}.json").exists()]
     if not paths:
         raise ValueError(
-            f"Expected a directory with results of `keras-ls run`. Received: {directory}, without any .json file."
+            f"Expected a directory with results of `keras-ls run`. Received: {directory}, without any of "
+            f"{', '.join(f'{name}.json' for name in ORDER)}."
         )
-    results = {result.study: result for result in map(StudyResult.load, paths)}
-    return {name: results[name] for name in sorted(results, key=(*ORDER, *results).index)}
+    return {result.study: result for result in map(StudyResult.load, paths)}
 
 
 def write_report(results, directory):

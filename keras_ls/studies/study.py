@@ -3,7 +3,10 @@
 import dataclasses
 
 from keras_ls import data
+from keras_ls.ops.checks import checked_choice, checked_count
 from keras_ls.studies.result import provenance
+
+SIZES = {"tiny": "embedded data, no network, minutes on two cores"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +27,14 @@ class Study:
     about = None
 
     def __post_init__(self):
-        data.load(self.dataset)  # an unknown name is an error here, not after an hour
+        # a wrong setting is an error here, not after an hour
+        data.load(self.dataset)
+        checked_choice("size", self.size, SIZES)
+        if not self.seeds:
+            raise ValueError("Expected at least one seed. Received: none.")
+        for seed in self.seeds:
+            checked_count("seed", seed, minimum=0)
+        self.trainings()  # each checks its own settings
 
     def run(self, store):
         """Does every training that the store lacks, yielding `(training, done before)` ahead of each.

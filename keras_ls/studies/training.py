@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras_ls import data, models
 from keras_ls.distillation import Distiller, LogitsDistillation
 from keras_ls.losses import SmoothedCrossentropy
+from keras_ls.ops.checks import checked_count, checked_fraction, checked_positive
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +39,13 @@ class Training:
     batch_size: int = 64
     learning_rate: float = 0.05
     seed: int = 0
+
+    def __post_init__(self):
+        checked_fraction("label_smoothing", self.label_smoothing)
+        checked_positive("temperature", self.temperature)
+        checked_positive("learning_rate", self.learning_rate)
+        for name in ("epochs", "batch_size"):
+            checked_count(name, getattr(self, name))
 
     @property
     def name(self):

@@ -117,6 +117,34 @@ def test_fit(two_replicas, examples):
 
 
 @pytest.mark.parametrize("examples", SIZES)
+def test_distiller_fit_with_a_loss_of_keras(two_replicas, examples):
+    # on its own such a loss averages over each replica's examples first
+    teacher = classifier(1)
+
+    def make():
+        distiller = kls.Distiller(teacher, classifier(), kls.distillation.LogitsDistillation(), student_loss_weight=0.7)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        distiller.compile(keras.optimizers.SGD(0.5), loss, jit_compile=False)
+        return distiller
+
+    assert_same_training(two_replicas, make, examples)
+
+
+def test_scalars_are_readable_within_a_scope(two_replicas, tmp_path):
+    with two_replicas.scope():
+        distiller = kls.Distiller(classifier(1), classifier(), kls.distillation.LogitsDistillation(), [2.0], 0.25)
+        scaling = kls.calibrators.TemperatureScaling(1.5)
+        assert (distiller.student_loss_weight, distiller.distillation_loss_weights) == (0.25, [2.0])
+        assert scaling.temperature == 1.5
+        assert distiller.get_config()["student_loss_weight"] == 0.25
+        keras.Sequential([keras.Input((5,)), scaling]).save(tmp_path / "scaling.keras")
+        keras.models.load_model(tmp_path / "scaling.keras")
+        kls.Distiller(
+            classifier(1), classifier(), kls.distillation.LogitsDistillation(), student_loss_weight=0.0
+        ).compile()
+
+
+@pytest.mark.parametrize("examples", SIZES)
 @pytest.mark.parametrize("component", [c for c in registry.LOSSES if c.batch is registry.teacher], ids=str)
 def test_distiller_fit(two_replicas, component, examples):
     teacher = classifier(1)

@@ -31,7 +31,7 @@ def test_direction(larger, verdict):
 
 
 def test_one_seed_shows_nothing():
-    assert direction("claim", [0.0], [1.0], "paper")["verdict"] == "not shown at this size"
+    assert direction("claim", [0.0], [1.0], "paper")["verdict"] == "one seed: no interval"
 
 
 def test_at_equal_gamma_interpolates_each_seed_and_leaves_out_what_lies_beyond():

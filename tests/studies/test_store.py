@@ -94,3 +94,18 @@ def test_a_directory_that_cannot_be_written_is_an_error_at_once(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="Expected a directory that can be written"):
         Store(pathlib.Path(tmp_path / "file"))
+
+
+def test_a_student_trains_under_a_mirrored_strategy_as_without(first, two_replicas, tmp_path):
+    _, predictions = first
+    mirrored = Store(tmp_path, two_replicas).predictions(STUDENT)
+    np.testing.assert_allclose(mirrored.logits["test"], predictions.logits["test"], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"label_smoothing": 1.0}, {"temperature": 0.0}, {"epochs": 0}, {"batch_size": 1.5}, {"learning_rate": -1}],
+)
+def test_bad_settings(change):
+    with pytest.raises(ValueError, match=f"Expected `{next(iter(change))}`"):
+        dataclasses.replace(STUDENT, **change)

@@ -140,13 +140,46 @@ def test_report_is_one_file_with_every_figure_and_table(done):
 
 
 def test_a_file_that_is_no_result_is_named(tmp_path):
-    (tmp_path / "broken.json").write_text('{"format": 1}')
-    with pytest.raises(ValueError, match=r"Expected the result of a study.*broken\.json"):
+    (tmp_path / "package.json").write_text('{"name": "of something else"}')
+    (tmp_path / "calibration.json").write_text('{"format": 1}')
+    with pytest.raises(ValueError, match=r"Expected the result of a study.*calibration\.json"):
         read_results(tmp_path)
-    with pytest.raises(ValueError, match=r"without any \.json"):
+    with pytest.raises(ValueError, match=r"without any of projection\.json"):
         read_results(tmp_path / "none")
 
 
 def test_unknown_dataset_is_an_error_before_anything_is_trained():
     with pytest.raises(ValueError, match="Did you mean 'digits'"):
         CalibrationStudy(dataset="digit")
+
+
+@pytest.mark.parametrize(
+    ("study", "settings", "message"),
+    [
+        (CalibrationStudy, {"size": "huge"}, "Expected `size`"),
+        (CalibrationStudy, {"seeds": ()}, "Expected at least one seed"),
+        (CalibrationStudy, {"num_bins": 0}, "Expected `num_bins`"),
+        (CalibrationStudy, {"label_smoothing": 1.5}, "Expected `label_smoothing`"),
+        (DistillationStudy, {"temperatures": (-1.0,)}, "Expected `temperature`"),
+        (ProjectionStudy, {"classes": (("0", "1", "zero"),)}, "Expected `class name`"),
+    ],
+)
+def test_bad_settings_are_errors_before_anything_is_trained(study, settings, message):
+    with pytest.raises(ValueError, match=message):
+        study(**settings)
+
+
+def test_spread_is_within_over_between(done):
+    store, results = done
+    network = store.predictions(SMALL["projection"].trainings()[0])
+    labels = data.load("digits").test[1]
+    spreads = []
+    for names in SMALL["projection"].classes:
+        chosen = [int(name) for name in names]
+        w = network.templates[chosen].astype("float64")
+        q, _ = np.linalg.qr((w[1:] - w[0]).T)  # another basis of the same plane: distances are the same
+        clouds = [network.features["test"][labels == c] @ q for c in chosen]
+        within = sum(((x - x.mean(0)) ** 2).sum(1).mean() for x in clouds) / 3
+        means = np.array([x.mean(0) for x in clouds])
+        spreads.append(within / (((means - means.mean(0)) ** 2).sum() / 3))
+    assert results["projection"].values["hard"]["spread validation"][0] == pytest.approx(np.mean(spreads), rel=1e-4)
