@@ -107,8 +107,8 @@ class CalibrationStudy(Study):
                 f"Mean ± 95 % interval over {len(self.seeds)} seeds, {len(self.splits.test[1])} test examples, "
                 f"{self.num_bins} bins. T is fitted on {len(self.splits.calibration[1])} examples that no other number "
                 f"uses. A perfectly calibrated network would score an ECE of about {floor[0]:.3f} here "
-                f"({floor[1]:.3f} to {floor[2]:.3f}): so few examples cannot tell it from the lower rows. The paper's column "
-                "is CIFAR-100 with a ResNet-56: other data, another network."
+                f"({floor[1]:.3f} to {floor[2]:.3f}): so few examples cannot tell it from the lower rows. The "
+                "paper's column is CIFAR-100 with a ResNet-56: other data, another network."
             ),
         )
 

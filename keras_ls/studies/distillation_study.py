@@ -42,6 +42,14 @@ class DistillationStudy(Study):
     name = "distillation"
     about = "students of hard and smoothed teachers against effective smoothing (figure 5)"
 
+    def __post_init__(self):
+        super().__post_init__()
+        if self.smoothed_temperatures[0] != 1 or not set(self.smoothed_temperatures) <= set(self.temperatures):
+            raise ValueError(
+                "Expected `smoothed_temperatures` to begin with 1 and to be among `temperatures`, to compare equal T. "
+                f"Received: {self.smoothed_temperatures} and {self.temperatures}."
+            )
+
     def trainings(self):
         """Teachers first."""
         return [

@@ -118,7 +118,7 @@ class ProjectionStudy(Study):
             for kind in self._alphas.values()
         )
         return Table(
-            title=f"Clusters and separation on {self.splits.source}: hard against smoothed (α={self.label_smoothing:g})",
+            title=f"Clusters on {self.splits.source}: hard against smoothed (α={self.label_smoothing:g})",
             columns=(
                 "labels",
                 "spread train",
@@ -131,9 +131,9 @@ class ProjectionStudy(Study):
             rows=rows,
             note=(
                 f"Mean ± 95 % interval over {len(self.seeds)} seeds. Spread is what figure 1 shows: in the plane, the "
-                "mean squared distance to the class's mean over that of the class means to theirs, averaged over the rows "
-                "of the figure. R² (Kornblith et al. 2021) is over all classes and dimensions; 1 means that every class is "
-                "one direction. The paper gives no number for figure 1."
+                "mean squared distance to the class's mean over that of the class means to theirs, averaged over the "
+                "rows of the figure. R² (Kornblith et al. 2021) is over all classes and dimensions; 1 means that every "
+                "class is one direction. The paper gives no number for figure 1."
             ),
         )
 

@@ -119,8 +119,9 @@ def _compiled(training, strategy):
             trainer = Distiller(teacher, student, distillation, student_loss_weight=0.0)
         optimizer = keras.optimizers.SGD(training.learning_rate, momentum=0.9, nesterov=True)
         optimizer.build(trainer.trainable_variables)
-        # many steps a call, and no XLA, which would compile longer than the training runs
-        trainer.compile(optimizer, loss, steps_per_execution=100, jit_compile=False)
+        # many steps a call, which TensorFlow cannot do over replicas; no XLA: it would compile longer than it runs
+        steps = 100 if strategy.num_replicas_in_sync == 1 else 1
+        trainer.compile(optimizer, loss, steps_per_execution=steps, jit_compile=False)
     return _Step(trainer, student, teacher, tuple(variable.numpy() for variable in optimizer.variables))
 
 

@@ -129,7 +129,7 @@ def test_4_weight_decay_and_add_loss_are_dropped():
     )  # the activity term as Keras counts it: per batch before 3.13, a mean since
     alone.compile("sgd", HARD)
     activity = evaluated(alone, X, Y)["loss"] - crossentropy(Y, z).mean() - decay
-    assert activity > 0.1
+    assert activity > 0.05
     assert evaluated(ours, X, Y)["loss"] == pytest.approx(terms + decay + activity, rel=1e-5)
     assert evaluated(theirs, X, Y)["loss"] == pytest.approx(terms, rel=1e-4)
 

@@ -96,10 +96,12 @@ def test_a_directory_that_cannot_be_written_is_an_error_at_once(tmp_path):
         Store(pathlib.Path(tmp_path / "file"))
 
 
-def test_a_student_trains_under_a_mirrored_strategy_as_without(first, two_replicas, tmp_path):
-    _, predictions = first
-    mirrored = Store(tmp_path, two_replicas).predictions(STUDENT)
-    np.testing.assert_allclose(mirrored.logits["test"], predictions.logits["test"], atol=1e-4)
+def test_a_student_trains_under_a_mirrored_strategy_as_without(two_replicas, tmp_path):
+    # all examples in every step: the order in which a strategy reads them plays no part
+    student = dataclasses.replace(STUDENT, batch_size=700, teacher=dataclasses.replace(TEACHER, batch_size=700))
+    plain = Store(tmp_path / "plain").predictions(student)
+    mirrored = Store(tmp_path / "mirrored", two_replicas).predictions(student)
+    np.testing.assert_allclose(mirrored.logits["test"], plain.logits["test"], atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ SMALL = {
         smoothings=(0.0, 0.3),
         temperatures=(1.0, 4.0),
         smoothed=0.3,
-        smoothed_temperatures=(1.0, 2.0),
+        smoothed_temperatures=(1.0, 4.0),
         teacher_widths=(16,),
         student_widths=(4,),
         student_epochs=3,
@@ -161,6 +161,7 @@ def test_unknown_dataset_is_an_error_before_anything_is_trained():
         (CalibrationStudy, {"num_bins": 0}, "Expected `num_bins`"),
         (CalibrationStudy, {"label_smoothing": 1.5}, "Expected `label_smoothing`"),
         (DistillationStudy, {"temperatures": (-1.0,)}, "Expected `temperature`"),
+        (DistillationStudy, {"smoothed_temperatures": (1.0, 3.0)}, "Expected `smoothed_temperatures`"),
         (ProjectionStudy, {"classes": (("0", "1", "zero"),)}, "Expected `class name`"),
     ],
 )
