@@ -12,9 +12,10 @@ from keras_ls.ops.calibration import (
     calibration_error_of_bins,
     squared_distance,
 )
+from keras_ls.ops.crossentropy import smoothed_crossentropy
 from keras_ls.ops.divergences import kl_divergence
 from keras_ls.ops.geometry import class_plane, class_separation, project
-from keras_ls.ops.smoothing import effective_smoothing, smooth_labels, smoothed_crossentropy
+from keras_ls.ops.smoothing import effective_smoothing, smooth_labels
 
 __all__ = [
     "bin_statistics",

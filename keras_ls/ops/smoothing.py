@@ -1,4 +1,4 @@
-"""Label smoothing: the smoothed target, the cross-entropy against it, and what a teacher's softness amounts to."""
+"""Label smoothing: the smoothed target, what a teacher's softness amounts to, and labels aligned with predictions."""
 
 import keras
 import numpy as np
@@ -49,60 +49,6 @@ def smooth_labels(labels, num_classes, label_smoothing, prior=None):
     return (1.0 - alpha) * K.one_hot(K.cast(labels, "int32"), num_classes) + alpha * base
 
 
-def smoothed_crossentropy(labels, logits, label_smoothing=0.0, prior=None, axis=-1):
-    """Cross-entropy of logits against smoothed targets, per example; integer targets never become one-hot.
-
-    `ℓ = -(1 - α) log p_y - α Σ_k u_k log p_k`, with `p = softmax(z)` and `u` uniform or `prior`.
-
-    Args:
-        labels: integers, of the shape of `logits` without `axis` (or with 1 there), or dense targets of the shape of
-            `logits` (one-hot, mixed or soft).
-        logits: `[..., K]`, or K along `axis`.
-        label_smoothing: α in [0, 1).
-        prior: class distribution `[K]`; None for the uniform one.
-        axis: the class axis.
-
-    Returns:
-        Nats, one an example: the shape of `logits` without `axis`; float32, or float64 for float64 logits.
-        A label out of range is an error, in a TensorFlow graph when it runs; compiled by XLA it gives NaN.
-
-    Raises:
-        ValueError: for α, prior, labels or shapes that do not fit.
-
-    Examples:
-        The lowest reachable value for K=10, α=.1 is the entropy of the target, 0.5003, at a logit gap of log 91.
-
-        >>> import math, keras_ls as kls
-        >>> logits = [[math.log(91.0)] + [0.0] * 9]
-        >>> round(float(kls.ops.smoothed_crossentropy([0], logits, 0.1)[0]), 4)
-        0.5003
-
-    Reference:
-        Szegedy et al., 2016; Müller, Kornblith and Hinton, "When Does Label Smoothing Help?", 2019.
-    """
-    alpha = checked_fraction("label_smoothing", label_smoothing)
-    logits = at_least_float32(logits)
-    if axis not in (-1, len(logits.shape) - 1):
-        logits = K.moveaxis(logits, axis, -1)
-    num_classes = logits.shape[-1]
-    prior = checked_prior(prior, num_classes)
-    log_p = K.log_softmax(logits, axis=-1)
-
-    labels = align_labels(labels, logits, axis)
-    if len(labels.shape) == len(logits.shape):
-        log_p_target = K.sum(_zero_where_impossible(K.cast(labels, log_p.dtype), log_p), axis=-1)
-    else:
-        check_integer_labels(labels, num_classes)
-        log_p_target = pick(log_p, labels)
-    if alpha == 0.0:  # also keeps 0 · log 0 of a class with logit -inf out of the sum
-        return -log_p_target
-    if prior is None:
-        log_p_prior = K.mean(log_p, axis=-1)
-    else:
-        log_p_prior = K.sum(_zero_where_impossible(K.convert_to_tensor(prior, dtype=log_p.dtype), log_p), axis=-1)
-    return -(1.0 - alpha) * log_p_target - alpha * log_p_prior
-
-
 def effective_smoothing(teacher_logits, labels, temperature=1.0):
     """The label smoothing γ that a teacher's predictions amount to.
 
@@ -148,6 +94,11 @@ def effective_smoothing(teacher_logits, labels, temperature=1.0):
     return K.mean(wrong_mass) * num_classes / (num_classes - 1)
 
 
+def classes_last(predictions, axis):
+    """`predictions` with the class axis moved to the end."""
+    return predictions if axis in (-1, len(predictions.shape) - 1) else K.moveaxis(predictions, axis, -1)
+
+
 def align_labels(labels, predictions, axis=-1):
     """Integer labels of the rank of `predictions` less one, or dense ones with the classes last; else an error.
 
@@ -189,9 +140,3 @@ def probabilities_to_logits(probabilities):
     """`log p`, with p clipped to [ε, 1] for Keras's ε (1e-7); softmax gives the (renormalised) p back."""
     p = at_least_float32(probabilities)
     return K.log(K.clip(p, keras.config.epsilon(), 1.0))
-
-
-def _zero_where_impossible(weights, log_p):
-    # 0 · log 0 = 0: no weight on a class means that its log-probability does not count, even at -inf
-    counts = weights != 0
-    return K.where(counts, weights * K.where(counts, log_p, K.zeros_like(log_p)), K.zeros_like(log_p))

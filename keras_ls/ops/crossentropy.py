@@ -1,0 +1,147 @@
+"""Cross-entropy against smoothed targets, with a gradient written by hand for integer labels."""
+
+import math
+
+import keras
+from keras import ops as K
+
+from keras_ls.ops.checks import check_integer_labels, checked_fraction, checked_prior
+from keras_ls.ops.precision import at_least_float32
+from keras_ls.ops.smoothing import align_labels, classes_last, pick
+
+FEW_CLASSES = 32  # up to here subtracting a dense row is faster than scattering one number into it
+
+
+def smoothed_crossentropy(labels, logits, label_smoothing=0.0, prior=None, axis=-1):
+    """Cross-entropy of logits against smoothed targets, per example; integer targets never become one-hot.
+
+    `ℓ = -(1 - α) log p_y - α Σ_k u_k log p_k`, with `p = softmax(z)` and `u` uniform or `prior`. Its gradient
+    `p - (1 - α) [k = y] - α u` is written by hand for integer labels: the forward pass keeps one tensor of the size of
+    the logits, and the gradient takes its place.
+
+    Args:
+        labels: integers, of the shape of `logits` without `axis` (or with 1 there), or dense targets of the shape of
+            `logits` (one-hot, mixed or soft).
+        logits: `[..., K]`, or K along `axis`.
+        label_smoothing: α in [0, 1), a number or a scalar tensor.
+        prior: class distribution `[K]`; None for the uniform one.
+        axis: the class axis.
+
+    Returns:
+        Nats, one an example: the shape of `logits` without `axis`; float32, or float64 for float64 logits.
+        A label out of range is an error, in a TensorFlow graph when it runs; compiled by XLA it gives NaN.
+
+    Raises:
+        ValueError: for α, prior, labels or shapes that do not fit.
+
+    Examples:
+        The lowest reachable value for K=10, α=.1 is the entropy of the target, 0.5003, at a logit gap of log 91.
+
+        >>> import math, keras_ls as kls
+        >>> logits = [[math.log(91.0)] + [0.0] * 9]
+        >>> round(float(kls.ops.smoothed_crossentropy([0], logits, 0.1)[0]), 4)
+        0.5003
+
+    Reference:
+        Szegedy et al., 2016; Müller, Kornblith and Hinton, "When Does Label Smoothing Help?", 2019.
+    """
+    logits = classes_last(at_least_float32(logits), axis)
+    num_classes = logits.shape[-1]
+    prior = checked_prior(prior, num_classes)
+    if K.is_tensor(label_smoothing):
+        alpha = K.cast(label_smoothing, logits.dtype)
+    else:  # a cast would take a Python number through float32
+        alpha = K.convert_to_tensor(checked_fraction("label_smoothing", label_smoothing), logits.dtype)
+    labels = align_labels(labels, logits, axis)
+    if len(labels.shape) == len(logits.shape):
+        return _dense_crossentropy(K.cast(labels, logits.dtype), logits, alpha, prior)
+    check_integer_labels(labels, num_classes)
+    labels = K.cast(labels, "int32")
+    if len(logits.shape) == 2:
+        return _integer_crossentropy(labels, logits, alpha, prior)
+    flat = K.reshape(logits, (math.prod(K.shape(labels)), num_classes))  # not -1, which an empty batch leaves open
+    return K.reshape(_integer_crossentropy(K.reshape(labels, K.shape(flat)[:1]), flat, alpha, prior), K.shape(labels))
+
+
+def _dense_crossentropy(targets, logits, alpha, prior):
+    log_p = K.log_softmax(logits, axis=-1)
+    log_p_target = K.sum(zero_where_impossible(targets, log_p), axis=-1)
+    if prior is None:
+        log_p_prior = K.mean(log_p, axis=-1)
+    else:
+        log_p_prior = K.sum(zero_where_impossible(K.convert_to_tensor(prior, dtype=log_p.dtype), log_p), axis=-1)
+    return -(1.0 - alpha) * log_p_target - _share(alpha, log_p_prior)
+
+
+def _integer_crossentropy(labels, logits, alpha, prior):
+    """`[M]` losses of `[M, K]` logits: `log Σ_k exp(z_k) - (1 - α) z_y - α Σ_k u_k z_k`, z relative to its largest."""
+    num_classes = logits.shape[-1]
+    inside = K.logical_and(labels >= 0, labels < num_classes)
+    labels = K.where(inside, labels, K.zeros_like(labels))
+    if prior is not None:
+        possible = prior > 0
+        prior = K.convert_to_tensor(prior, dtype=logits.dtype)
+
+    def parts(z):
+        top = K.max(z, axis=-1, initial=float("-inf"))  # of an empty batch, too
+        e = K.exp(z - K.expand_dims(top, -1))
+        z_y = pick(z, labels) - top
+        if prior is None:
+            z_u = K.mean(z, axis=-1) - top
+        else:  # a class that has no part in the prior may have a logit of -inf
+            z_u = K.matmul(z if possible.all() else K.where(possible, z, K.zeros_like(z)), prior) - top
+        return e, K.sum(e, axis=-1), z_y, z_u
+
+    @K.custom_gradient
+    def losses(z, alpha):
+        forward = parts(z)
+        _, total, z_y, z_u = forward
+        value = K.log(total) - (1.0 - alpha) * z_y - _share(alpha, z_u)
+
+        def gradient(*args, upstream=None):
+            if upstream is None:
+                (upstream,), (e, total, z_y, z_u), share = args, forward, alpha
+            else:  # PyTorch, which can differentiate again only what it sees computed from its saved inputs
+                (e, total, z_y, z_u), share = parts(args[0]), args[1]
+            # the steps below run in place where the backend reuses buffers: no second tensor of this size
+            d = e * K.expand_dims(upstream / total, -1)
+            smooth = K.expand_dims(share * upstream, -1)
+            d = d - (smooth / num_classes if prior is None else smooth * prior)
+            return subtract_at(d, labels, (1.0 - share) * upstream), K.sum(upstream * (z_y - z_u))
+
+        return value, gradient
+
+    # NaN, in the gradient too, for a label that tracing hid from the checks
+    return losses(logits, alpha) * K.where(inside, K.ones((), logits.dtype), K.full((), float("nan"), logits.dtype))
+
+
+def subtract_at(x, labels, values):
+    """`x[i, labels[i]] - values[i]` in the place of `x[i, labels[i]]`, without a copy of `x` where it can be had."""
+    if x.shape[-1] <= FEW_CLASSES:
+        return x - K.one_hot(labels, x.shape[-1], dtype=x.dtype) * K.expand_dims(values, -1)
+    index = K.stack([K.arange(K.shape(x)[0], dtype="int32"), labels], axis=-1)
+    if keras.backend.backend() == "tensorflow" and not _compiled_by_xla():
+        import tensorflow as tf
+
+        # tf.tensor_scatter_nd_add copies x on a CPU; this one has no XLA kernel
+        return tf.raw_ops.ScatterNdNonAliasingAdd(input=x, indices=index, updates=-values)
+    return K.scatter_update(x, index, pick(x, labels) - values)
+
+
+def _compiled_by_xla():
+    """Whether the TensorFlow function being traced is for XLA (`jit_compile=True`, a TPU)."""
+    import tensorflow as tf
+    from tensorflow.python.ops import control_flow_util
+
+    return not tf.executing_eagerly() and control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
+
+
+def _share(alpha, values):
+    # 0 · ±inf = 0: without smoothing, a class of logit -inf does no harm
+    return K.where(alpha > 0, alpha * values, K.zeros_like(values))
+
+
+def zero_where_impossible(weights, log_p):
+    """`weights · log_p`, with 0 · log 0 = 0: no weight on a class means that its log-probability does not count."""
+    counts = weights != 0
+    return K.where(counts, weights * K.where(counts, log_p, K.zeros_like(log_p)), K.zeros_like(log_p))
