@@ -1,5 +1,7 @@
 """Callbacks for `fit`."""
 
 from keras_ls.callbacks.calibration_callback import CalibrationCallback
+from keras_ls.callbacks.smoothing_schedule import SmoothingSchedule
+from keras_ls.callbacks.soft_label_update import SoftLabelUpdate
 
-__all__ = ["CalibrationCallback"]
+__all__ = ["CalibrationCallback", "SmoothingSchedule", "SoftLabelUpdate"]

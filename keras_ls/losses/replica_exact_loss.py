@@ -49,3 +49,7 @@ class ReplicaExactLoss(keras.losses.Loss):
                 y_pred = zero_where_dropped(y_pred, keep, self.axis)
             losses = self.call(y_true, y_pred)
             return reduce_over_replicas(losses, sample_weight, keep, self.reduction)
+
+    def get_config(self):
+        """Constructor arguments, for serialisation."""
+        return {**super().get_config(), "dtype": self.dtype}

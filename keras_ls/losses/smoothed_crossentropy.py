@@ -1,20 +1,23 @@
 """Cross-entropy with label smoothing, from integer or dense labels."""
 
 import keras
-from keras import ops as K
 
 from keras_ls import ops
-from keras_ls.losses.replica_exact_loss import ReplicaExactLoss
-from keras_ls.ops.checks import checked_class, checked_fraction, checked_prior
-from keras_ls.ops.smoothing import probabilities_to_logits
+from keras_ls.losses.classification_loss import ClassificationLoss
+from keras_ls.losses.coefficient import Coefficient, number
+from keras_ls.ops.checks import checked_fraction, checked_prior
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
-class SmoothedCrossentropy(ReplicaExactLoss):
+class SmoothedCrossentropy(ClassificationLoss):
     """Cross-entropy against smoothed targets, from integer or dense labels.
 
     `ℓ = -(1 - α) log p_y - α Σ_k u_k log p_k`, with `p = softmax(z)` and `u` uniform (`1/K`) or `prior`. Integer labels
-    never become one-hot. `SmoothedCrossentropy(0.0)` is the plain cross-entropy.
+    never become one-hot, and the gradient is written by hand. `SmoothedCrossentropy(0.0)` is the plain cross-entropy.
+
+    When: the default. It calibrates about as well as a temperature and packs each class into a tight cluster; avoid it
+    for a teacher that distils at a high temperature, and for models that rank their predictions by confidence (Xia et
+    al., 2025). With unbalanced classes smooth towards `prior=unigram_prior(...)`.
 
     Weights and masks follow Keras: "sum_over_batch_size" divides by the number of examples (of kept ones under a mask
     or `ignore_class`), "mean_with_sample_weight" by the sum of their weights. A batch split over replicas gives the
@@ -22,13 +25,17 @@ class SmoothedCrossentropy(ReplicaExactLoss):
 
     Args:
         label_smoothing: α in [0, 1). The tensor2tensor convention (α/(K-1) on the wrong classes) is α·K/(K-1) here.
-        prior: class distribution `[K]` to smooth towards; None for the uniform one.
+        prior: class distribution `[K]` to smooth towards; None for the uniform one. `losses.unigram_prior` counts one.
         from_logits: whether predictions are logits (default) or probabilities.
         ignore_class: integer label of examples that do not count, or None.
         axis: the class axis.
         reduction: "sum_over_batch_size" (default), "sum", "mean_with_sample_weight" or "none".
         name: name of the loss.
         dtype: "float32" or "float64".
+
+    Attributes:
+        label_smoothing: α, a `keras.Variable`. Assigning a number to it (`callbacks.SmoothingSchedule` does) takes
+            effect at the next step, without a new trace. Under a strategy, create the loss in its scope.
 
     Call arguments:
         - `y_true`: integers of the shape of `y_pred` without `axis` (or with 1 there), or dense targets of its
@@ -57,6 +64,8 @@ class SmoothedCrossentropy(ReplicaExactLoss):
         "When Does Label Smoothing Help?", 2019. A prior other than uniform: Pereyra et al., 2017.
     """
 
+    label_smoothing = Coefficient(checked_fraction)
+
     def __init__(
         self,
         label_smoothing=0.1,
@@ -68,35 +77,14 @@ class SmoothedCrossentropy(ReplicaExactLoss):
         name="smoothed_crossentropy",
         dtype=None,
     ):
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.label_smoothing = checked_fraction("label_smoothing", label_smoothing)
+        super().__init__(from_logits, ignore_class, axis, name=name, reduction=reduction, dtype=dtype)
+        self.label_smoothing = label_smoothing
         self.prior = None if prior is None else checked_prior(prior).tolist()
-        self.from_logits = bool(from_logits)
-        self.ignore_class = checked_class("ignore_class", ignore_class)
-        self.axis = axis
 
-    def valid(self, y_true, y_pred):
-        """Drops the examples of `ignore_class`; dense targets have none."""
-        if self.ignore_class is None:
-            return None
-        if len(y_true.shape) == len(y_pred.shape):
-            if y_true.shape[self.axis] != 1:
-                return None
-            y_true = K.squeeze(y_true, self.axis)
-        return y_true != K.cast(self.ignore_class, y_true.dtype)
-
-    def call(self, y_true, y_pred):
+    def losses(self, labels, logits):
         """Per-example losses."""
-        logits = y_pred if self.from_logits else probabilities_to_logits(y_pred)
-        return ops.smoothed_crossentropy(y_true, logits, self.label_smoothing, self.prior, self.axis)
+        return ops.smoothed_crossentropy(labels, logits, self.label_smoothing.value, self.prior)
 
     def get_config(self):
         """Constructor arguments, for serialisation."""
-        return {
-            **super().get_config(),
-            "label_smoothing": self.label_smoothing,
-            "prior": self.prior,
-            "from_logits": self.from_logits,
-            "ignore_class": self.ignore_class,
-            "axis": self.axis,
-        }
+        return {**super().get_config(), "label_smoothing": number(self.label_smoothing), "prior": self.prior}

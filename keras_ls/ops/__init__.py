@@ -1,5 +1,6 @@
 """Pure functions on tensors, for every Keras backend: no state, no side effects."""
 
+from keras_ls.ops.binary_crossentropy import binary_smoothed_crossentropy
 from keras_ls.ops.binning import (
     bin_statistics,
     merge_into_quantile_bins,
@@ -14,17 +15,23 @@ from keras_ls.ops.calibration import (
 )
 from keras_ls.ops.crossentropy import smoothed_crossentropy
 from keras_ls.ops.divergences import kl_divergence
+from keras_ls.ops.focal import focal_crossentropy
 from keras_ls.ops.geometry import class_plane, class_separation, project
+from keras_ls.ops.penalties import entropy, excess_margin, top_logit_excess
 from keras_ls.ops.smoothing import effective_smoothing, smooth_labels
 
 __all__ = [
     "bin_statistics",
+    "binary_smoothed_crossentropy",
     "brier_score",
     "calibration_error",
     "calibration_error_of_bins",
     "class_plane",
     "class_separation",
     "effective_smoothing",
+    "entropy",
+    "excess_margin",
+    "focal_crossentropy",
     "kl_divergence",
     "merge_into_quantile_bins",
     "project",
@@ -32,5 +39,6 @@ __all__ = [
     "smooth_labels",
     "smoothed_crossentropy",
     "squared_distance",
+    "top_logit_excess",
     "uniform_bin_index",
 ]

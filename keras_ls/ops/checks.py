@@ -21,6 +21,13 @@ def checked_positive(name, value):
     return float(value)
 
 
+def checked_non_negative(name, value):
+    """Returns `value` as a finite float of at least 0, or raises `ValueError`."""
+    if not _is_number(value) or not 0.0 <= float(value) < float("inf"):
+        raise ValueError(f"Expected `{name}` >= 0. Received: {value!r}.")
+    return float(value)
+
+
 def checked_count(name, value, minimum=1):
     """Returns `value` as an int of at least `minimum`, or raises `ValueError`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < minimum:
@@ -56,7 +63,7 @@ def checked_prior(prior, num_classes=None):
     if values.ndim != 1 or values.size < 2 or not np.all(values >= 0) or abs(values.sum() - 1.0) > 1e-3:
         raise ValueError(
             "Expected `prior` to be a 1-D class distribution: at least two non-negative numbers that sum to 1. "
-            f"Received: {prior!r}. Divide class counts by their sum."
+            f"Received: {prior!r}. Divide class counts by their sum; keras_ls.losses.unigram_prior counts them."
         )
     if num_classes is not None and values.size != num_classes:
         raise ValueError(
@@ -64,6 +71,21 @@ def checked_prior(prior, num_classes=None):
             f"Received: {values.size} entries."
         )
     return values / values.sum()
+
+
+def checked_rates(prior, num_labels=None):
+    """Returns rates of binary labels, one number or one a label, as float64 NumPy, or raises `ValueError`."""
+    try:
+        rates = np.asarray(prior, dtype="float64")
+    except (TypeError, ValueError):
+        rates = np.full((1, 1), np.nan)
+    if rates.ndim > 1 or not np.all((rates >= 0) & (rates <= 1)):
+        raise ValueError(
+            f"Expected `prior` to be rates of labels in [0, 1]: a number or one a label. Received: {prior!r}."
+        )
+    if num_labels is not None and rates.ndim == 1 and rates.size != num_labels:
+        raise ValueError(f"Expected `prior` to have one rate a label: {num_labels}. Received: {rates.size} rates.")
+    return rates
 
 
 def concrete(tensor):
@@ -101,6 +123,19 @@ def check_integer_labels(labels, num_classes, ignore_class=None, weight=None):
         raise ValueError(
             f"Expected integer labels in [0, {num_classes}), as the predictions have {num_classes} classes. "
             f"Received: {values[wrong].flat[0]}. Use `ignore_class` for examples without a label."
+        )
+
+
+def check_binary_labels(labels, weight=None):
+    """Raises `ValueError` when known labels of examples with weight lie outside [0, 1]."""
+    known, weights = concrete(labels), concrete(weight)
+    if known is None or (weight is not None and weights is None):
+        return
+    known = known if weights is None else known[weights != 0]
+    if known.size and not ((known >= 0) & (known <= 1)).all():
+        raise ValueError(
+            f"Expected binary labels in [0, 1]. Received: {known.min()} to {known.max()}. "
+            "Multi-class predictions have one column a class; use `ignore_class` for labels that are not known."
         )
 
 

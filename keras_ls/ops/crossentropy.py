@@ -6,6 +6,7 @@ import keras
 from keras import ops as K
 
 from keras_ls.ops.checks import check_integer_labels, checked_fraction, checked_prior
+from keras_ls.ops.gradients import backward_inputs
 from keras_ls.ops.precision import at_least_float32
 from keras_ls.ops.smoothing import align_labels, classes_last, pick
 
@@ -99,10 +100,8 @@ def _integer_crossentropy(labels, logits, alpha, prior):
         value = K.log(total) - (1.0 - alpha) * z_y - _share(alpha, z_u)
 
         def gradient(*args, upstream=None):
-            if upstream is None:
-                (upstream,), (e, total, z_y, z_u), share = args, forward, alpha
-            else:  # PyTorch, which can differentiate again only what it sees computed from its saved inputs
-                (e, total, z_y, z_u), share = parts(args[0]), args[1]
+            upstream, (inputs, share) = backward_inputs(args, upstream, (z, alpha))
+            e, total, z_y, z_u = forward if inputs is z else parts(inputs)
             # the steps below run in place where the backend reuses buffers: no second tensor of this size
             d = e * K.expand_dims(upstream / total, -1)
             smooth = K.expand_dims(share * upstream, -1)

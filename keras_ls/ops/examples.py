@@ -2,7 +2,7 @@
 
 from keras import ops as K
 
-from keras_ls.ops.checks import check_integer_labels, concrete
+from keras_ls.ops.checks import check_binary_labels, check_integer_labels, concrete
 from keras_ls.ops.masks import align_leading
 from keras_ls.ops.precision import at_least_float32
 from keras_ls.ops.smoothing import align_labels, pick
@@ -59,7 +59,7 @@ def flatten_examples(labels, predictions, sample_weight=None, mask=None, ignore_
     if integer:
         check_integer_labels(labels, predictions.shape[-1], weight=weight)
     if binary:
-        _check_binary(labels, weight)
+        check_binary_labels(labels, weight)
     if factors and len(labels.shape) == 1:
         labels = dropped(labels, weight)
     return labels, predictions, weight
@@ -108,15 +108,3 @@ def _match_binary(labels, predictions):
             f"{tuple(labels.shape)}, predictions of shape {tuple(predictions.shape)}."
         )
     return labels, predictions
-
-
-def _check_binary(labels, weight):
-    known, weights = concrete(labels), concrete(weight)
-    if known is None or weights is None:
-        return
-    known = known[weights != 0]
-    if known.size and not ((known >= 0) & (known <= 1)).all():
-        raise ValueError(
-            f"Expected binary labels in [0, 1] for P(y=1) predictions. Received: {known.min()} to {known.max()}. "
-            "Multi-class predictions have one column a class."
-        )

@@ -47,6 +47,17 @@ def binary(shape=(7,)):
     return np.random.default_rng(3).integers(0, 2, shape).astype("float32"), _logits(shape)[..., 0]
 
 
+def multi_label(shape=(7,)):
+    return np.random.default_rng(5).integers(0, 2, (*shape, CLASSES)).astype("float32"), _logits(shape)
+
+
+def some_unknown(shape=(7,)):
+    labels, logits = multi_label(shape)
+    labels[::3, ..., 0] = -1  # one label of an example
+    labels[2] = -1  # all of them
+    return labels, logits
+
+
 def teacher(shape=(7,)):
     return _logits((*shape, 1))[..., 0, :], _logits(shape)
 
@@ -66,6 +77,26 @@ LOSSES = [
     Component("SmoothedCrossentropy-prior", lambda **k: kls.losses.SmoothedCrossentropy(0.3, PRIOR, **k), integers),
     Component(
         "SmoothedCrossentropy-ignore", lambda **k: kls.losses.SmoothedCrossentropy(ignore_class=-1, **k), some_ignored
+    ),
+    Component("OnlineLabelSmoothing", lambda **k: kls.losses.OnlineLabelSmoothing(CLASSES, **k), integers),
+    Component(
+        "OnlineLabelSmoothing-ignore",
+        lambda **k: kls.losses.OnlineLabelSmoothing(CLASSES, 0.3, ignore_class=-1, **k),
+        some_ignored,
+    ),
+    Component("MarginSmoothing", lambda **k: kls.losses.MarginSmoothing(2.0, 0.3, **k), integers),
+    Component("MarginSmoothing-dense", lambda **k: kls.losses.MarginSmoothing(2.0, 0.3, **k), dense),
+    Component("MaxSuppression", kls.losses.MaxSuppression, integers),
+    Component("MaxSuppression-ignore", lambda **k: kls.losses.MaxSuppression(ignore_class=-1, **k), some_ignored),
+    Component("ConfidencePenalty", kls.losses.ConfidencePenalty, integers),
+    Component("ConfidencePenalty-dense", kls.losses.ConfidencePenalty, dense),
+    Component("FocalCrossentropy", kls.losses.FocalCrossentropy, integers),
+    Component("FocalCrossentropy-flsd53", lambda **k: kls.losses.FocalCrossentropy("flsd-53", **k), integers),
+    Component("BinarySmoothedCrossentropy", kls.losses.BinarySmoothedCrossentropy, multi_label),
+    Component(
+        "BinarySmoothedCrossentropy-ignore",
+        lambda **k: kls.losses.BinarySmoothedCrossentropy(0.2, [0.1, 0.2, 0.3, 0.4, 0.5], ignore_class=-1, **k),
+        some_unknown,
     ),
     Component("LogitsDistillation", kls.distillation.LogitsDistillation, teacher),
     Component(

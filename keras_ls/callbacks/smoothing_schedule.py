@@ -1,0 +1,80 @@
+"""A smoothing that changes from epoch to epoch."""
+
+import keras
+
+from keras_ls.losses.coefficient import Coefficient, number
+
+
+class SmoothingSchedule(keras.callbacks.Callback):
+    """Sets the smoothing of the model's losses before every epoch, without a new trace.
+
+    The value goes to the logs under `attribute`. (JAX keeps the values of variables outside the model in its traces:
+    there the training step is traced again when the value changes.)
+
+    Args:
+        schedule: function of `(epoch, value)`, the epoch from 0 and the present value, that returns the next one; or a
+            list, one value an epoch, of which the last stays.
+        attribute: what to set: "label_smoothing", or "weight" of `MaxSuppression`, `ConfidencePenalty` and
+            `MarginSmoothing`.
+        loss: the loss to set it on; None for every loss of the model that has it.
+
+    Raises:
+        ValueError: for a model without such a loss, and for values that the loss does not take.
+
+    Examples:
+        From .2 down to 0, while a network grows sure of itself:
+
+        >>> import keras, numpy as np, keras_ls as kls
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4)])
+        >>> model.compile("sgd", kls.losses.SmoothedCrossentropy(0.2))
+        >>> schedule = kls.callbacks.SmoothingSchedule(lambda epoch, alpha: 0.2 - 0.1 * epoch)
+        >>> x, y = np.eye(4, dtype="float32"), np.arange(4)
+        >>> history = model.fit(x, y, epochs=3, verbose=0, callbacks=[schedule]).history
+        >>> history["label_smoothing"]
+        [0.2, 0.1, 0.0]
+
+    Reference:
+        A weight that grows while training: Zhou et al., "MaxSup", 2025.
+    """
+
+    def __init__(self, schedule, attribute="label_smoothing", loss=None):
+        super().__init__()
+        self.schedule = schedule if callable(schedule) else _steps(schedule)
+        self.attribute = attribute
+        self.loss = loss
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Sets the value."""
+        changed = False
+        for loss in self._losses():
+            before = number(getattr(loss, self.attribute))
+            setattr(loss, self.attribute, self.schedule(epoch, before))
+            changed |= number(getattr(loss, self.attribute)) != before
+        if changed and keras.backend.backend() == "jax":
+            self.model.make_train_function(force=True)
+            self.model.make_test_function(force=True)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Adds the value to `logs`."""
+        if logs is not None:
+            logs[self.attribute] = number(getattr(self._losses()[0], self.attribute))
+
+    def _losses(self):
+        found = [
+            loss
+            for loss in keras.tree.flatten(self.model.loss if self.loss is None else self.loss)
+            if isinstance(getattr(type(loss), self.attribute, None), Coefficient)
+        ]
+        if not found:
+            raise ValueError(
+                f"Expected a loss with `{self.attribute}`, such as keras_ls.losses.SmoothedCrossentropy(0.1) in "
+                f"compile(). Received: {self.model.loss if self.loss is None else self.loss!r}."
+            )
+        return found
+
+
+def _steps(values):
+    values = list(values)
+    if not values:
+        raise ValueError("Expected `schedule` to be a function or at least one value. Received: an empty list.")
+    return lambda epoch, _: values[min(epoch, len(values) - 1)]

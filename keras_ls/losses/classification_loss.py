@@ -1,0 +1,54 @@
+"""The base of the losses over classes: which examples count, where the classes are, logits or probabilities."""
+
+from keras import ops as K
+
+from keras_ls.losses.replica_exact_loss import ReplicaExactLoss
+from keras_ls.ops.checks import checked_class
+from keras_ls.ops.smoothing import align_labels, classes_last, probabilities_to_logits
+
+
+class ClassificationLoss(ReplicaExactLoss):
+    """A loss of class predictions. Subclasses implement `losses(labels, logits)`, both with the classes last.
+
+    Args:
+        from_logits: whether predictions are logits (default) or probabilities.
+        ignore_class: integer label of examples that do not count, or None.
+        axis: the class axis.
+        name: name of the loss.
+        reduction: "sum_over_batch_size" (default), "sum", "mean_with_sample_weight" or "none".
+        dtype: "float32" or "float64".
+    """
+
+    def __init__(self, from_logits=True, ignore_class=None, axis=-1, **kwargs):
+        super().__init__(**kwargs)
+        self.from_logits = bool(from_logits)
+        self.ignore_class = checked_class("ignore_class", ignore_class)
+        self.axis = axis
+
+    def valid(self, y_true, y_pred):
+        """Drops the examples of `ignore_class`; dense targets have none."""
+        if self.ignore_class is None:
+            return None
+        if len(y_true.shape) == len(y_pred.shape):
+            if y_true.shape[self.axis] != 1:
+                return None
+            y_true = K.squeeze(y_true, self.axis)
+        return y_true != K.cast(self.ignore_class, y_true.dtype)
+
+    def call(self, y_true, y_pred):
+        """Per-example losses."""
+        logits = classes_last(y_pred if self.from_logits else probabilities_to_logits(y_pred), self.axis)
+        return self.losses(align_labels(y_true, logits, self.axis), logits)
+
+    def losses(self, labels, logits):
+        """Per-example losses of integer `[...]` or dense `[..., K]` labels and logits `[..., K]`."""
+        raise NotImplementedError(f"{type(self).__name__} must implement losses(labels, logits).")
+
+    def get_config(self):
+        """Constructor arguments, for serialisation."""
+        return {
+            **super().get_config(),
+            "from_logits": self.from_logits,
+            "ignore_class": self.ignore_class,
+            "axis": self.axis,
+        }

@@ -1,0 +1,37 @@
+"""Numbers of a loss that may change while it trains."""
+
+import keras
+
+
+class Coefficient:
+    """A number of a loss, kept in a variable: a traced training step reads it anew every time.
+
+    As a class attribute, `label_smoothing = Coefficient(checked_fraction)` makes `loss.label_smoothing` a
+    `keras.Variable`; assigning a number to it checks the number and takes effect at the next step, without a new trace
+    (on JAX, whose traces keep the values of variables outside the model, at the next trace).
+
+    Args:
+        checked: function of `(name, value)` that returns the number as a float or raises `ValueError`.
+    """
+
+    def __init__(self, checked):
+        self.checked = checked
+
+    def __set_name__(self, owner, name):
+        self.name = name
+
+    def __get__(self, loss, owner=None):
+        return self if loss is None else vars(loss)[self.name]
+
+    def __set__(self, loss, value):
+        number = self.checked(self.name, value)
+        if self.name in vars(loss):
+            vars(loss)[self.name].assign(number)
+        else:
+            vars(loss)[self.name] = keras.Variable(number, trainable=False, dtype=loss.dtype, name=self.name)
+
+
+def number(variable):
+    """A coefficient as the float it was set to: the shortest number with its float32 value, .1 and not .10000000149."""
+    value = keras.ops.convert_to_numpy(variable.value)
+    return float(str(value.dtype.type(value)))

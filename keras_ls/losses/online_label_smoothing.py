@@ -1,0 +1,199 @@
+"""Online label smoothing: each class's soft label is what the network lately predicted for it."""
+
+import warnings
+
+import keras
+from keras import ops as K
+
+from keras_ls.losses.classification_loss import ClassificationLoss
+from keras_ls.losses.coefficient import Coefficient, number
+from keras_ls.losses.reduction import sum_over_replicas
+from keras_ls.ops.checks import check_integer_labels, checked_count, checked_fraction
+from keras_ls.ops.crossentropy import zero_where_impossible
+from keras_ls.ops.examples import flatten_examples
+from keras_ls.ops.gradients import backward_inputs
+from keras_ls.ops.masks import get_keras_mask
+from keras_ls.ops.smoothing import classes_last, pick, probabilities_to_logits
+
+
+@keras.saving.register_keras_serializable(package="keras_ls")
+class OnlineLabelSmoothing(ClassificationLoss):
+    """Cross-entropy with class-wise soft labels that are learned from the network's own predictions.
+
+    `ℓ = -(1 - α) log p_y - α Σ_k S_yk log p_k`. S begins uniform; after every epoch its row y becomes the mean
+    prediction `p` over the epoch's training examples of class y that were predicted rightly, weighted by their sample
+    weights. Rows without any stay.
+
+    The moves come from `callbacks.SoftLabelUpdate()` in `fit`, or by themselves every `steps_per_epoch` steps. The loss
+    learns only where its gradient is taken, so never from validation data. S is saved with a compiled model. TensorFlow
+    and PyTorch backends; on JAX, whose traces have no state outside the model, call `observe` and `update` yourself.
+
+    When: classes resemble one another in known ways (fine-grained classes): wrong classes get their share by
+    resemblance instead of evenly. It needs memory for two K × K matrices.
+
+    Args:
+        num_classes: K.
+        label_smoothing: α in [0, 1), the share of the soft labels; the paper's ½.
+        steps_per_epoch: training steps after which S moves, or None to leave that to the callback.
+        from_logits: whether predictions are logits (default) or probabilities.
+        ignore_class: integer label of examples that do not count, or None.
+        axis: the class axis.
+        reduction: "sum_over_batch_size" (default), "sum", "mean_with_sample_weight" or "none".
+        name: name of the loss.
+        dtype: "float32" or "float64".
+
+    Attributes:
+        label_smoothing: α, a `keras.Variable`, to assign to while training.
+        soft_labels: S, a `keras.Variable` `[K, K]`; row y is the soft label of class y.
+
+    Call arguments:
+        - `y_true`: integers of the shape of `y_pred` without `axis` (or with 1 there).
+        - `y_pred`: logits `[..., K]`.
+        - `sample_weight`: weights of the examples.
+
+    Returns:
+        Nats; a scalar, or one value an example for `reduction="none"`.
+
+    Raises:
+        ValueError: for α outside [0, 1), another number of classes, dense labels, labels out of range.
+
+    Examples:
+        >>> import keras_ls as kls
+        >>> loss = kls.losses.OnlineLabelSmoothing(num_classes=2)
+        >>> labels, logits = [0, 0], [[2.0, 0.0], [0.0, 2.0]]  # the second is wrong
+        >>> round(float(loss(labels, logits)), 4)  # S is uniform: smoothing by ½
+        1.1269
+        >>> loss.observe(labels, logits)
+        >>> loss.update()
+        >>> [round(float(s), 4) for s in loss.soft_labels.numpy()[0]]  # softmax([2, 0])
+        [0.8808, 0.1192]
+
+    Reference:
+        Zhang et al., "Delving Deep into Label Smoothing", 2021.
+    """
+
+    label_smoothing = Coefficient(checked_fraction)
+
+    def __init__(
+        self,
+        num_classes,
+        label_smoothing=0.5,
+        steps_per_epoch=None,
+        from_logits=True,
+        ignore_class=None,
+        axis=-1,
+        reduction="sum_over_batch_size",
+        name="online_label_smoothing",
+        dtype=None,
+    ):
+        super().__init__(from_logits, ignore_class, axis, name=name, reduction=reduction, dtype=dtype)
+        self.num_classes = checked_count("num_classes", num_classes, minimum=2)
+        self.label_smoothing = label_smoothing
+        self.steps_per_epoch = None if steps_per_epoch is None else checked_count("steps_per_epoch", steps_per_epoch)
+        self.moved_by_callback = False  # set by `callbacks.SoftLabelUpdate`
+        square = (self.num_classes, self.num_classes)
+        once = {"trainable": False, "aggregation": "only_first_replica"}  # replicas assign the same values
+        self.soft_labels = keras.Variable(
+            K.full(square, 1 / self.num_classes), dtype="float32", name="soft_labels", **once
+        )
+        self._step = keras.Variable(0, dtype="int32", name="step", **once)
+        self._sums = keras.Variable(
+            K.zeros(square),
+            trainable=False,
+            dtype="float32",
+            aggregation="sum",
+            synchronization="on_read",
+            name="sums",
+        )
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        """The loss; taking its gradient also learns from the batch."""
+        value = super().__call__(y_true, y_pred, sample_weight)
+        if keras.backend.backend() == "jax":
+            return value
+
+        @K.custom_gradient
+        def learning(value):
+            def gradient(*args, upstream=None):
+                self._learn(y_true, y_pred, sample_weight)
+                return backward_inputs(args, upstream, (value,))[0]
+
+            return K.copy(value), gradient
+
+        return learning(value)
+
+    def losses(self, labels, logits):
+        """Per-example losses."""
+        if len(labels.shape) == len(logits.shape):
+            raise ValueError(
+                "Expected integer labels for OnlineLabelSmoothing, which learns a soft label for each. Received: dense "
+                f"labels of shape {tuple(labels.shape)}. Take their argmax."
+            )
+        if logits.shape[-1] != self.num_classes:
+            raise ValueError(
+                f"Expected predictions over num_classes={self.num_classes} classes. Received: {logits.shape[-1]}."
+            )
+        check_integer_labels(labels, self.num_classes)
+        log_p = K.log_softmax(logits, axis=-1)
+        alpha = K.cast(self.label_smoothing, log_p.dtype)
+        soft = K.take(self.soft_labels.value, K.clip(K.cast(labels, "int32"), 0, self.num_classes - 1), axis=0)
+        log_p_soft = K.sum(zero_where_impossible(K.cast(soft, log_p.dtype), log_p), axis=-1)
+        return -(1.0 - alpha) * pick(log_p, labels) - alpha * log_p_soft
+
+    def observe(self, y_true, y_pred, sample_weight=None):
+        """Adds the right predictions of a batch to what `update` will make of them; the arguments of a call."""
+        mask = get_keras_mask(y_pred)
+        y_pred = K.stop_gradient(classes_last(K.convert_to_tensor(y_pred), self.axis))
+        labels, predictions, weight = flatten_examples(y_true, y_pred, sample_weight, mask, self.ignore_class)
+        logits = predictions if self.from_logits else probabilities_to_logits(predictions)
+        labels = K.cast(labels, "int32")
+        right = K.cast(K.equal(K.cast(K.argmax(logits, axis=-1), "int32"), labels), "float32")
+        weight = K.expand_dims(weight * right, -1)
+        p = K.softmax(K.cast(logits, "float32"), axis=-1)
+        p = K.where(weight > 0, weight * p, K.zeros_like(p))
+        self._sums.assign_add(K.segment_sum(p, labels, num_segments=self.num_classes))
+
+    def update(self):
+        """Moves the soft labels to the mean of what was observed since the last move."""
+        self._move(self._sums.value, True)
+
+    def _learn(self, *batch):
+        self.observe(*batch)
+        if self.steps_per_epoch is not None:
+            self._step.assign_add(1)
+            # every step, as a branch could not wait for other replicas
+            due = K.equal(self._step.value % self.steps_per_epoch, 0)
+            self._move(sum_over_replicas(K.convert_to_tensor(self._sums.value)), due)
+        elif not self.moved_by_callback:
+            warnings.warn(
+                "OnlineLabelSmoothing trains with soft labels that never move. Add "
+                "keras_ls.callbacks.SoftLabelUpdate() to the callbacks of `fit`, give `steps_per_epoch`, or call "
+                "`update()` after every epoch.",
+                stacklevel=2,
+            )
+            self.moved_by_callback = True  # say it once
+
+    def _move(self, sums, due):
+        total = K.sum(sums, axis=1, keepdims=True)
+        seen = total > 0
+        rows = K.where(seen, sums / K.where(seen, total, K.ones_like(total)), self.soft_labels.value)
+        self.soft_labels.assign(K.where(due, rows, self.soft_labels.value))
+        self._sums.assign(K.where(due, K.zeros_like(sums), self._sums.value))
+
+    def save_own_variables(self, store):
+        """Keeps the soft labels in a saved model."""
+        store["soft_labels"] = K.convert_to_numpy(self.soft_labels)
+
+    def load_own_variables(self, store):
+        """Reads what `save_own_variables` kept."""
+        if "soft_labels" in store:
+            self.soft_labels.assign(store["soft_labels"])
+
+    def get_config(self):
+        """Constructor arguments, for serialisation."""
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "label_smoothing": number(self.label_smoothing),
+            "steps_per_epoch": self.steps_per_epoch,
+        }

@@ -1,0 +1,88 @@
+"""The class distribution of a dataset, to smooth towards."""
+
+import keras
+import numpy as np
+
+from keras_ls.ops.checks import checked_class, checked_count
+
+
+def unigram_prior(data, num_classes, ignore_class=None):
+    """How often each class occurs: `u_k = Σ_i w_i [y_i = k] / Σ_i w_i`, the unigram distribution.
+
+    Args:
+        data: labels as an array of integers (any shape) or dense targets `[..., K]`; or a dataset of `(x, y)` or
+            `(x, y, sample_weight)`: a tuple of arrays, a `tf.data.Dataset`, a `keras.utils.PyDataset`, any iterable.
+        num_classes: K.
+        ignore_class: integer label that does not count, such as that of padding, or None.
+
+    Returns:
+        NumPy float64 `[K]`, fractions that sum to 1.
+
+    Raises:
+        ValueError: for labels out of range, batches without labels, nothing to count.
+
+    Examples:
+        >>> import keras_ls as kls
+        >>> prior = kls.losses.unigram_prior([0, 0, 0, 1, -1], num_classes=2, ignore_class=-1)
+        >>> prior.tolist()
+        [0.75, 0.25]
+        >>> loss = kls.losses.SmoothedCrossentropy(0.1, prior=prior)
+
+    Reference:
+        Pereyra et al., "Regularizing Neural Networks by Penalizing Confident Output Distributions", 2017.
+    """
+    num_classes = checked_count("num_classes", num_classes, minimum=2)
+    ignore_class = checked_class("ignore_class", ignore_class)
+    counts = np.zeros(num_classes)
+    for labels, weight in _labels(data):
+        counts += _counts(labels, weight, num_classes, ignore_class)
+    if counts.sum() <= 0:
+        raise ValueError("Expected at least one label of positive weight. Received: none.")
+    return counts / counts.sum()
+
+
+def _labels(data):
+    """Yields `(labels, weight)` arrays; weight may be None."""
+    if isinstance(data, keras.utils.PyDataset):
+        data = (data[i] for i in range(len(data)))
+    elif isinstance(data, tuple):
+        data = [data]
+    elif hasattr(data, "__array__") or (isinstance(data, list) and data and not isinstance(data[0], tuple)):
+        yield np.asarray(data), None
+        return
+    for batch in data:
+        if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+            size = f" of {len(batch)}" if isinstance(batch, (tuple, list)) else ""
+            raise ValueError(
+                f"Expected batches of (x, y) or (x, y, sample_weight). Received: {type(batch).__name__}{size}."
+            )
+        yield np.asarray(batch[1]), None if len(batch) == 2 else np.asarray(batch[2])
+
+
+def _counts(labels, weight, num_classes, ignore_class):
+    if labels.dtype.kind == "f" and labels.ndim > 1 and labels.shape[-1] == num_classes:
+        rows = labels.reshape(-1, num_classes).astype("float64")
+        return (rows * _flat_weight(weight, labels.shape[:-1])[:, None]).sum(axis=0)
+    weight = _flat_weight(weight, labels.shape)
+    labels = labels.reshape(-1)
+    if ignore_class is not None:
+        kept = labels != ignore_class
+        labels, weight = labels[kept], weight[kept]
+    wrong = (labels < 0) | (labels >= num_classes) | (labels != np.floor(labels))
+    if wrong.any():
+        raise ValueError(
+            f"Expected integer labels in [0, {num_classes}). Received: {labels[wrong][0]}. "
+            "Use `ignore_class` for examples without a label."
+        )
+    return np.bincount(labels.astype("int64"), weights=weight, minlength=num_classes)
+
+
+def _flat_weight(weight, shape):
+    """One weight a label, from weights of the first axes."""
+    if weight is None:
+        return np.ones(int(np.prod(shape)))
+    weight = np.asarray(weight, "float64")
+    if weight.ndim == len(shape) + 1 and weight.shape[-1] == 1:
+        weight = weight[..., 0]
+    weight = weight.reshape(weight.shape + (1,) * (len(shape) - weight.ndim))
+    return np.broadcast_to(weight, shape).reshape(-1)
