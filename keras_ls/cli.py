@@ -25,7 +25,7 @@ console = Console(width=None if sys.stdout.isatty() else 120)
 Names = Annotated[
     list[str], typer.Argument(metavar="STUDY...", help="One or more studies; `keras-ls list` names them.")
 ]
-Size = Annotated[str, typer.Option(help="How much: tiny.")]
+Size = Annotated[str, typer.Option(help="How much: tiny, or small (accuracy).")]
 Dataset = Annotated[str | None, typer.Option(help="Another dataset than the study's own.")]
 Seeds = Annotated[int | None, typer.Option(help="How many seeds, from 0; the study's own number by default.")]
 Classes = Annotated[
@@ -51,9 +51,9 @@ def main():
 @app.command("list")
 def list_studies():
     """Lists the studies, sizes and datasets."""
-    table = Table("study", "dataset", "what it shows", title="Studies", title_justify="left")
+    table = Table("study", "sizes", "what it shows", title="Studies", title_justify="left")
     for name, study in kls.studies.STUDIES.items():
-        table.add_row(name, study.dataset, study.about)
+        table.add_row(name, ", ".join(study.sizes), study.about)
     console.print(table)
     console.print("Sizes: " + "; ".join(f"{size} ({about})" for size, about in kls.studies.SIZES.items()))
     console.print("Datasets: " + ", ".join(kls.data.DATASETS))

@@ -69,7 +69,10 @@ def test_report_and_export(finished, tmp_path, monkeypatch):
 def test_list(monkeypatch, capsys):
     assert in_process(monkeypatch, "list") == 0
     printed = capsys.readouterr().out
-    assert all(name in printed for name in ("projection", "calibration", "distillation", "tiny", "digits-noise"))
+    assert all(
+        name in printed
+        for name in ("projection", "calibration", "distillation", "accuracy", "tiny", "small", "digits-noise")
+    )
 
 
 @pytest.mark.parametrize(
@@ -77,14 +80,15 @@ def test_list(monkeypatch, capsys):
     [
         (["run", "calibratoin"], "Did you mean 'calibration'?"),
         (["run", "calibration", "--size", "tinny"], "Did you mean 'tiny'?"),
+        (["run", "calibration", "--size", "small"], "for the study calibration. Received: 'small'"),
         (["run", "calibration", "--dataset", "digit"], "Did you mean 'digits'?"),
         (["run", "calibration", "--seeds", "0"], "Expected `seeds` to be an integer of at least 1. Received: 0."),
         (["run", "projection", "--classes", "3,8,99"], "Did you mean '9'?"),
         (["run", "projection", "--classes", "3,8"], "Expected three different class names. Received: 3, 8."),
         (["run", "calibration", "--classes", "3,8,9"], "together with the study projection"),
         (["run", "calibration", "--strategy", "miror"], "Did you mean 'mirrored'?"),
-        (["report", "nowhere"], "Received: nowhere, without any of projection.json"),
-        (["export", "nowhere"], "Received: nowhere, without any of projection.json"),
+        (["report", "nowhere"], "Received: nowhere, without any of accuracy.json"),
+        (["export", "nowhere"], "Received: nowhere, without any of accuracy.json"),
         (["run", "calibration", "--out", "/dev/null/x"], "Expected a directory that can be written."),
         (["rum"], "No such command"),
         (["run"], "Missing argument"),

@@ -2,15 +2,29 @@
 
 import functools
 
+from keras_ls.data.augment import center_crop, random_crop_and_flip, random_shift
 from keras_ls.data.digits import NOISE, digits
 from keras_ls.data.splits import Splits
+from keras_ls.data.tfds_images import cifar10, mnist
 from keras_ls.ops.checks import checked_choice
 
-__all__ = ["DATASETS", "Splits", "digits", "load"]
+__all__ = [
+    "DATASETS",
+    "Splits",
+    "center_crop",
+    "cifar10",
+    "digits",
+    "load",
+    "mnist",
+    "random_crop_and_flip",
+    "random_shift",
+]
 
 DATASETS = {
     "digits": digits,
     "digits-noise": functools.partial(digits, noise=NOISE),
+    "mnist": mnist,
+    "cifar10": cifar10,
 }
 
 
@@ -26,6 +40,7 @@ def load(name):
 
     Raises:
         ValueError: for another name; the message has the nearest valid one.
+        OSError: where a dataset that is downloaded cannot be had.
 
     Examples:
         >>> import keras_ls as kls

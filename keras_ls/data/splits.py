@@ -1,6 +1,7 @@
 """A dataset cut into the parts that a study needs, each used for one thing."""
 
 import dataclasses
+import functools
 import hashlib
 
 import numpy as np
@@ -18,7 +19,7 @@ class Splits:
         calibration: `(x, y)`.
         test: `(x, y)`.
         class_names: one a class.
-        source: where it comes from, a sentence.
+        source: where it comes from, in the few words that a table's title has room for.
     """
 
     name: str
@@ -33,7 +34,7 @@ class Splits:
         """K."""
         return len(self.class_names)
 
-    @property
+    @functools.cached_property
     def fingerprint(self):
         """SHA-256 of every array, its dtype and its shape."""
         digest = hashlib.sha256()

@@ -157,6 +157,12 @@ class OnlineLabelSmoothing(ClassificationLoss):
         """Moves the soft labels to the mean of what was observed since the last move."""
         self._move(self._sums.value, True)
 
+    def reset(self):
+        """Back to uniform soft labels and nothing observed, for another training."""
+        self.soft_labels.assign(K.full(self.soft_labels.shape, 1 / self.num_classes))
+        self._sums.assign(K.zeros(self._sums.shape))
+        self._step.assign(0)
+
     def _learn(self, *batch):
         self.observe(*batch)
         if self.steps_per_epoch is not None:

@@ -18,6 +18,7 @@ from keras_ls.ops.divergences import kl_divergence
 from keras_ls.ops.focal import focal_crossentropy
 from keras_ls.ops.geometry import class_plane, class_separation, project
 from keras_ls.ops.penalties import entropy, excess_margin, top_logit_excess
+from keras_ls.ops.selective import risk_coverage_area
 from keras_ls.ops.smoothing import effective_smoothing, smooth_labels
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "merge_into_quantile_bins",
     "project",
     "quantile_bin_index",
+    "risk_coverage_area",
     "smooth_labels",
     "smoothed_crossentropy",
     "squared_distance",

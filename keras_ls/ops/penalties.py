@@ -53,7 +53,7 @@ def excess_margin(logits, margin):
     """
     margin = checked_non_negative("margin", margin)
     logits = at_least_float32(logits)
-    return K.mean(K.relu(K.max(logits, axis=-1, keepdims=True) - logits - margin), axis=-1)
+    return K.mean(K.relu(K.expand_dims(_top(logits), -1) - logits - margin), axis=-1)
 
 
 def top_logit_excess(logits):
@@ -74,4 +74,8 @@ def top_logit_excess(logits):
         Zhou et al., "MaxSup: Overcoming Representation Collapse in Label Smoothing", 2025.
     """
     logits = at_least_float32(logits)
-    return K.max(logits, axis=-1) - K.mean(logits, axis=-1)
+    return _top(logits) - K.mean(logits, axis=-1)
+
+
+def _top(logits):
+    return K.max(logits, axis=-1, initial=float("-inf"))  # of an empty batch, too

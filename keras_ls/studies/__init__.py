@@ -1,5 +1,6 @@
 """The paper's studies: settings, trainings that resume, results as JSON, figures and a report."""
 
+from keras_ls.studies.accuracy_study import AccuracyStudy
 from keras_ls.studies.calibration_study import CalibrationStudy
 from keras_ls.studies.distillation_study import DistillationStudy
 from keras_ls.studies.exported import export_models
@@ -14,6 +15,7 @@ from keras_ls.studies.training import Training
 __all__ = [
     "SIZES",
     "STUDIES",
+    "AccuracyStudy",
     "CalibrationStudy",
     "DistillationStudy",
     "ProjectionStudy",
@@ -26,4 +28,4 @@ __all__ = [
     "write_report",
 ]
 
-STUDIES = {study.name: study for study in (ProjectionStudy, CalibrationStudy, DistillationStudy)}
+STUDIES = {study.name: study for study in (AccuracyStudy, ProjectionStudy, CalibrationStudy, DistillationStudy)}

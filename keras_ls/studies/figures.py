@@ -5,8 +5,8 @@ import io
 from keras_ls import plots
 from keras_ls.studies.store import write_beside
 
-WIDTH = {"ReliabilityDisplay": 3.2, "ProjectionDisplay": 3.0, "SmoothingSweepDisplay": 7.0}
-HEIGHT = {"ReliabilityDisplay": 3.5, "ProjectionDisplay": 3.3, "SmoothingSweepDisplay": 4.6}
+WIDTH = {"ReliabilityDisplay": 3.2, "ProjectionDisplay": 3.0, "SmoothingSweepDisplay": 7.0, "ComparisonDisplay": 2.2}
+HEIGHT = {"ReliabilityDisplay": 3.5, "ProjectionDisplay": 3.3, "SmoothingSweepDisplay": 4.6, "ComparisonDisplay": 2.9}
 
 
 def draw(figure):
@@ -33,6 +33,8 @@ def draw(figure):
                 display.plot(ax, limits=display.common_limits(pair), legend=False)
             elif figure.kind == "ReliabilityDisplay":
                 display.plot(ax, legend=False)
+            elif figure.kind == "ComparisonDisplay":
+                display.plot(ax, names=i == 0, legend=False)
             else:
                 display.plot(ax)
         if len(row) > 1:  # one legend a row, below it, where it hides nothing

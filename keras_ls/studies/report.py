@@ -19,7 +19,7 @@ figure { margin: 1.5rem 0; } img { max-width: 100%; } .scroll { overflow-x: auto
 code { overflow-wrap: anywhere; }
 """
 
-ORDER = ("projection", "calibration", "distillation")  # of the paper's figures
+ORDER = ("accuracy", "projection", "calibration", "distillation")  # of the paper's tables and figures
 
 
 def read_results(directory):

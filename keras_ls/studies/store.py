@@ -12,6 +12,8 @@ import numpy as np
 from keras_ls import data, models
 from keras_ls.data.splits import PARTS
 
+BATCH = 1000  # examples a forward pass: a convolution of a whole dataset would not fit
+
 
 @dataclasses.dataclass(frozen=True)
 class Predictions:
@@ -90,12 +92,13 @@ class Store:
         return self._predictions[training]
 
     def _predict(self, training):
-        splits = data.load(training.dataset)
         network = self.model(training)
         both = models.penultimate(network)
         arrays = {"templates": models.templates(network)}
         for part in PARTS:
-            features, logits = map(keras.ops.convert_to_numpy, both(getattr(splits, part)[0], training=False))
+            x, _ = training.part(part)
+            batches = [both(x[start : start + BATCH], training=False) for start in range(0, len(x), BATCH)]
+            features, logits = (np.concatenate(list(map(keras.ops.convert_to_numpy, a))) for a in zip(*batches))
             arrays |= {f"features_{part}": features, f"logits_{part}": logits}
         return arrays
 

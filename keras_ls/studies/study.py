@@ -6,7 +6,10 @@ from keras_ls import data
 from keras_ls.ops.checks import checked_choice, checked_count
 from keras_ls.studies.result import provenance
 
-SIZES = {"tiny": "embedded data, no network, minutes on two cores"}
+SIZES = {
+    "tiny": "embedded data, no network, minutes on two cores",
+    "small": "real data through TensorFlow Datasets, stated subsets, within two hours on two cores",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +19,7 @@ class Study:
     Attributes:
         dataset: name of the dataset.
         seeds: one run of everything for each.
-        size: "tiny".
+        size: one of `sizes`.
     """
 
     dataset: str
@@ -25,16 +28,32 @@ class Study:
 
     name = None
     about = None
+    sizes = ("tiny",)
 
     def __post_init__(self):
         # a wrong setting is an error here, not after an hour
-        data.load(self.dataset)
-        checked_choice("size", self.size, SIZES)
+        self.check_size()
+        for dataset in self.datasets:
+            data.load(dataset)
         if not self.seeds:
             raise ValueError("Expected at least one seed. Received: none.")
         for seed in self.seeds:
             checked_count("seed", seed, minimum=0)
         self.trainings()  # each checks its own settings
+
+    def check_size(self):
+        """Raises `ValueError` for a size that this study does not have."""
+        checked_choice("size", self.size, SIZES)
+        if self.size not in self.sizes:
+            raise ValueError(
+                f"Expected `size` {' or '.join(map(repr, self.sizes))} for the study {self.name}. "
+                f"Received: {self.size!r}, which it does not have yet."
+            )
+
+    @property
+    def datasets(self):
+        """Names of the datasets."""
+        return (self.dataset,)
 
     def run(self, store):
         """Does every training that the store lacks, yielding `(training, done before)` ahead of each.
@@ -60,4 +79,4 @@ class Study:
 
     def provenance(self):
         """Command, versions, seeds, data fingerprint."""
-        return provenance({self.dataset: self.splits.fingerprint}, self.seeds)
+        return provenance({name: data.load(name).fingerprint for name in self.datasets}, self.seeds)

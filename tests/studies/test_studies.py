@@ -5,12 +5,23 @@ import dataclasses
 import numpy as np
 import pytest
 
-from keras_ls import data
-from keras_ls.studies import STUDIES, CalibrationStudy, DistillationStudy, ProjectionStudy, Store, StudyResult
+from keras_ls import data, ops
+from keras_ls.studies import (
+    STUDIES,
+    AccuracyStudy,
+    CalibrationStudy,
+    DistillationStudy,
+    ProjectionStudy,
+    Store,
+    StudyResult,
+    Training,
+)
 from keras_ls.studies.figures import draw
 from keras_ls.studies.report import read_results, write_report
+from tests.ops import plain_forms
 
 SMALL = {
+    "accuracy": AccuracyStudy(seeds=(0, 1), widths=(16,), epochs=4),
     "projection": ProjectionStudy(seeds=(0, 1), widths=(16,), epochs=3),
     "calibration": CalibrationStudy(seeds=(0, 1), widths=(16,)),
     "distillation": DistillationStudy(
@@ -65,6 +76,43 @@ def test_calibration_scores(done):
         }
         for key, value in expected.items():
             assert values[method][key][1] == pytest.approx(value, rel=1e-5), (method, key)
+
+
+def test_accuracy_study_scores(done):
+    store, results = done
+    study, labels = SMALL["accuracy"], data.load("digits-noise").test[1]
+    training = next(t for t in study.trainings() if (t.loss, t.seed) == ("focal", 1))
+    values = results["accuracy"].values["digits-noise"]["focal"]
+    logits = store.predictions(training).logits["test"].astype("float64")
+    for T, suffix in ((1.0, ""), (values["temperature"][1], "_T")):
+        p = softmax(logits / T)
+        assert values[f"nll{suffix}"][1] == pytest.approx(-np.log(p[np.arange(697), labels]).mean(), rel=1e-5)
+    errors = (logits.argmax(axis=1) != labels)[np.argsort(-softmax(logits).max(axis=1), kind="stable")]
+    risks = np.cumsum(errors) / np.arange(1, 698)
+    assert values["aurc"][1] == pytest.approx(risks.mean(), rel=1e-4)
+    assert values["accuracy"][1] == pytest.approx(1 - errors.mean())
+    separation = plain_forms.class_separation(store.predictions(training).features["test"][:60], labels[:60].tolist())
+    assert separation == pytest.approx(
+        float(ops.class_separation(store.predictions(training).features["test"][:60], labels[:60])), rel=1e-4
+    )
+
+
+def test_the_family_differs_in_its_loss_alone():
+    trainings = AccuracyStudy().trainings()
+    assert len(trainings) == 8 * 5 and len(set(trainings)) == 8 * 5
+    assert {t.seed for t in trainings} == {0, 1, 2, 3, 4}
+    same = {dataclasses.replace(t, loss="smoothed", label_smoothing=0.0, seed=0) for t in trainings}
+    assert len(same) == 1  # data, network, epochs, rate
+    assert sorted({(t.loss, t.label_smoothing) for t in trainings})[-2:] == [("smoothed", 0.0), ("smoothed", 0.1)]
+
+
+def test_online_smoothing_starts_afresh_for_every_seed(tmp_path):
+    # the seeds share a compiled step, and with it the loss that learns
+    training = Training("digits-noise", widths=(8,), loss="online", epochs=3, seed=1)
+    first = training.run().get_weights()
+    dataclasses.replace(training, seed=2).run()
+    for a, b in zip(training.run().get_weights(), first):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_the_temperature_sees_the_calibration_split_alone(done):
@@ -132,7 +180,7 @@ def test_provenance(done):
 def test_report_is_one_file_with_every_figure_and_table(done):
     store, results = done
     page = write_report(read_results(store.directory), store.directory).read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64,") == 3
+    assert page.count("data:image/png;base64,") == 4
     assert 'src="http' not in page and "href=" not in page
     for result in results.values():
         assert all(cell in page for row in result.tables[0].rows for cell in row)
@@ -144,7 +192,7 @@ def test_a_file_that_is_no_result_is_named(tmp_path):
     (tmp_path / "calibration.json").write_text('{"format": 1}')
     with pytest.raises(ValueError, match=r"Expected the result of a study.*calibration\.json"):
         read_results(tmp_path)
-    with pytest.raises(ValueError, match=r"without any of projection\.json"):
+    with pytest.raises(ValueError, match=r"without any of accuracy\.json"):
         read_results(tmp_path / "none")
 
 
@@ -156,7 +204,10 @@ def test_unknown_dataset_is_an_error_before_anything_is_trained():
 @pytest.mark.parametrize(
     ("study", "settings", "message"),
     [
-        (CalibrationStudy, {"size": "huge"}, "Expected `size`"),
+        (CalibrationStudy, {"size": "huge"}, "Expected `size` to be one of"),
+        (CalibrationStudy, {"size": "small"}, "Expected `size` 'tiny' for the study calibration. Received: 'small'"),
+        (AccuracyStudy, {"size": "paper"}, "Expected `size` to be one of"),
+        (AccuracyStudy, {"label_smoothing": 1.0}, "Expected `label_smoothing`"),
         (CalibrationStudy, {"seeds": ()}, "Expected at least one seed"),
         (CalibrationStudy, {"num_bins": 0}, "Expected `num_bins`"),
         (CalibrationStudy, {"label_smoothing": 1.5}, "Expected `label_smoothing`"),

@@ -1,0 +1,143 @@
+"""Random crops, flips and shifts: the same seed gives the same images, in whatever order they are made."""
+
+import tensorflow as tf
+
+from keras_ls.ops.checks import checked_count
+
+
+def random_crop_and_flip(size, seed, padding=0):
+    """A function for `dataset.enumerate().map` that crops a random square and mirrors it half of the time.
+
+    Its randomness is a function of `(seed, index)` and of nothing else. `enumerate` after `repeat`, and every pass has
+    crops of its own.
+
+    Args:
+        size: height and width of the crop.
+        seed: an integer.
+        padding: pixels of zeros around the image before it is cropped.
+
+    Returns:
+        A function of `(index, (image, ...))` that returns `(image, ...)`; images are `[H, W, C]`.
+
+    Raises:
+        ValueError: for sizes that are no counts; and, when it is mapped, for images smaller than the crop, for batches,
+            and for a dataset without `enumerate`.
+
+    Examples:
+        >>> import numpy as np, tensorflow as tf, keras_ls as kls
+        >>> data = tf.data.Dataset.from_tensor_slices((np.zeros((5, 32, 32, 3)), np.arange(5))).repeat(2)
+        >>> data = data.enumerate().map(kls.data.random_crop_and_flip(24, seed=0))
+        >>> data.element_spec[0].shape
+        TensorShape([24, 24, 3])
+
+    Reference:
+        Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", 2012; with
+        padding: He et al., "Deep Residual Learning for Image Recognition", 2016.
+    """
+    size, padding = checked_count("size", size), checked_count("padding", padding, minimum=0)
+
+    def crop_and_flip(image, draws):
+        image = _crop(_pad(image, padding), (size, size), draws[:2])
+        return tf.where(draws[2] < 0.5, image, tf.reverse(image, axis=[1]))
+
+    return _mappable(crop_and_flip, seed)
+
+
+def random_shift(pixels, seed):
+    """A function for `dataset.enumerate().map` that moves an image by up to `pixels` up, down, left and right.
+
+    All `(2 pixels + 1)²` shifts are equally likely; what moves in is 0.
+
+    Args:
+        pixels: the furthest shift along an axis.
+        seed: an integer.
+
+    Returns:
+        A function of `(index, (image, ...))` that returns `(image, ...)`; see `random_crop_and_flip`.
+
+    Raises:
+        ValueError: as `random_crop_and_flip`.
+
+    Examples:
+        >>> import numpy as np, tensorflow as tf, keras_ls as kls
+        >>> data = tf.data.Dataset.from_tensors((np.ones((28, 28, 1)), 7))
+        >>> image, label = next(iter(data.enumerate().map(kls.data.random_shift(2, seed=0))))
+        >>> image.shape, int(label)
+        (TensorShape([28, 28, 1]), 7)
+
+    Reference:
+        Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015.
+    """
+    pixels = checked_count("pixels", pixels, minimum=0)
+
+    def shift(image, draws):
+        return _crop(_pad(image, pixels), image.shape[:2], draws[:2])
+
+    return _mappable(shift, seed)
+
+
+def center_crop(images, size):
+    """The middle of images, for evaluation; where it cannot be the middle, half a pixel above and left of it.
+
+    Args:
+        images: `[..., H, W, C]`.
+        size: height and width of the crop.
+
+    Returns:
+        `[..., size, size, C]`, a view for NumPy arrays.
+
+    Raises:
+        ValueError: for images smaller than the crop.
+
+    Examples:
+        >>> import numpy as np, keras_ls as kls
+        >>> kls.data.center_crop(np.arange(16).reshape(4, 4, 1), 2)[..., 0].tolist()
+        [[5, 6], [9, 10]]
+    """
+    height, width = images.shape[-3:-1]
+    _check_fits(images.shape[-3:-1], (checked_count("size", size),) * 2)
+    top, left = (height - size) // 2, (width - size) // 2
+    return images[..., top : top + size, left : left + size, :]
+
+
+def _mappable(transform, seed):
+    """`transform(image, draws)` as a function of `(index, example)`, with three uniform draws an index."""
+    seed = checked_count("seed", seed, minimum=0)
+
+    def augment(index, example):
+        index = tf.convert_to_tensor(index)
+        if not index.dtype.is_integer or index.shape.rank != 0:
+            raise ValueError(
+                f"Expected the index of an example. Received: {index.dtype.name} {index.shape}. "
+                "Map it over dataset.enumerate()."
+            )
+        image = tf.convert_to_tensor(example[0])
+        if image.shape.rank != 3 or not image.shape.is_fully_defined():
+            raise ValueError(
+                f"Expected one image [H, W, C] of known size. Received: {image.shape}. Map it before batch(); "
+                "tf.ensure_shape gives a size."
+            )
+        # an algorithm by name, as the default one depends on the device
+        seeds = tf.stack([tf.constant(seed, "int64"), tf.cast(index, "int64")])
+        return (transform(image, tf.random.stateless_uniform([3], seeds, alg="philox")), *example[1:])
+
+    return augment
+
+
+def _pad(image, padding):
+    return tf.pad(image, [[padding, padding], [padding, padding], [0, 0]])
+
+
+def _crop(image, size, draws):
+    """A crop whose corner is at the fractions `draws` of the places where it can be."""
+    _check_fits(image.shape[:2], size)
+    places = [have - want + 1 for have, want in zip(image.shape[:2], size)]
+    top, left = tf.unstack(tf.cast(draws * tf.constant(places, draws.dtype), "int32"))
+    return tf.slice(image, [top, left, 0], [*size, image.shape[2]])
+
+
+def _check_fits(have, want):
+    if have[0] < want[0] or have[1] < want[1]:
+        raise ValueError(
+            f"Expected images of at least {want[0]}×{want[1]}. Received: {have[0]}×{have[1]}. Choose a smaller `size`."
+        )

@@ -1,0 +1,88 @@
+"""MNIST and CIFAR-10 through TensorFlow Datasets, which downloads them once."""
+
+import os
+
+import numpy as np
+
+from keras_ls.data.splits import Splits
+
+CALIBRATION = 10_000  # of the official training set; the paper reports on these where it says validation
+
+
+def mnist():
+    """MNIST: 28×28 grey images of handwritten digits, pixels in [0, 1].
+
+    The official training set is cut by a fixed random permutation: the first n training examples are a random subset.
+    The test split is the official one. TensorFlow Datasets keeps the data in ~/tensorflow_datasets, or where the
+    environment variable TFDS_DATA_DIR says, and downloads what is not there.
+
+    Returns:
+        `Splits` of 50,000, 10,000 and 10,000 examples, images `[N, 28, 28, 1]`.
+
+    Raises:
+        OSError: where the data are neither there nor to be had.
+
+    Examples:
+        >>> import keras_ls as kls
+        >>> kls.data.load("mnist").train[0].shape  # doctest: +SKIP
+        (50000, 28, 28, 1)
+
+    Reference:
+        LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998.
+    """
+    return _load("mnist", "MNIST")
+
+
+def cifar10():
+    """CIFAR-10: 32×32 colour images of 10 kinds of things, pixels in [0, 1].
+
+    Cut and found as `mnist` is.
+
+    Returns:
+        `Splits` of 40,000, 10,000 and 10,000 examples, images `[N, 32, 32, 3]`.
+
+    Raises:
+        OSError: where the data are neither there nor to be had.
+
+    Examples:
+        >>> import keras_ls as kls
+        >>> kls.data.load("cifar10").class_names[:3]  # doctest: +SKIP
+        ('airplane', 'automobile', 'bird')
+
+    Reference:
+        Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
+    """
+    return _load("cifar10", "CIFAR-10")
+
+
+def _load(name, source):
+    import tensorflow_datasets as tfds
+
+    # read here, as TensorFlow Datasets reads it only when it is first imported
+    folder = os.environ.get("TFDS_DATA_DIR") or None
+    try:
+        parts, info = tfds.load(
+            name, split=["train", "test"], data_dir=folder, batch_size=-1, as_supervised=True, with_info=True
+        )
+    except (OSError, tfds.download.DownloadError) as error:
+        raise OSError(
+            f"Expected the dataset {name!r} in {folder or '~/tensorflow_datasets'}, or a network to download it from. "
+            f"Received: {type(error).__name__}: {error}. Set TFDS_DATA_DIR to a directory of TensorFlow Datasets that "
+            f"has {name!r}, or that can be written."
+        ) from error
+    (x, y), test = tfds.as_numpy(parts)
+    # RandomState, whose numbers no version of NumPy changes
+    order = np.random.RandomState(0).permutation(len(x))
+    train, calibration = order[:-CALIBRATION], order[-CALIBRATION:]
+    return Splits(
+        name=name,
+        train=(_unit(x[train]), y[train].astype("int64")),
+        calibration=(_unit(x[calibration]), y[calibration].astype("int64")),
+        test=(_unit(test[0]), test[1].astype("int64")),
+        class_names=tuple(info.features["label"].names),
+        source=source,
+    )
+
+
+def _unit(pixels):
+    return np.divide(pixels, 255, dtype="float32")

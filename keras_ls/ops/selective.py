@@ -1,0 +1,83 @@
+"""Selective classification: what risk remains when a model answers only where it is sure."""
+
+from keras import ops as K
+
+from keras_ls.ops.calibration import NAN_ADVICE, check_probabilities
+from keras_ls.ops.checks import check_no_nan, check_some_weight
+from keras_ls.ops.examples import confidence_and_accuracy, dropped, flatten_examples
+from keras_ls.ops.precision import to_accumulation_dtype
+
+
+def risk_coverage_area(labels, probabilities, sample_weight=None):
+    """Area under the risk-coverage curve (AURC): the mean risk over all coverages.
+
+    `AURC = 1/n Σ_{i=1}^{n} (errors among the i most confident) / i`. Examples of equal confidence cannot be told apart
+    by it: the value is the expectation over their order, so that it does not depend on the order of the examples.
+
+    Args:
+        labels: integers or dense targets; `[N]` in [0, 1] for P(y=1).
+        probabilities: `[N, K]` or `[N]`; leading axes are flattened. Confidence is that of the predicted class:
+            `max_k p_k`, or `max(p, 1 - p)`.
+        sample_weight: `[N]`, or None. An integer weight counts as that many examples.
+
+    Returns:
+        A scalar in [0, 1], lower is better: 0 without errors, the error rate where confidence says nothing.
+
+    Raises:
+        ValueError: for shapes or labels that do not fit, NaN, or no examples.
+
+    Examples:
+        Right at .9, wrong at .8, right at .7: `(0/1 + 1/2 + 1/3) / 3`.
+
+        >>> import keras_ls as kls
+        >>> p = [[0.9, 0.1], [0.8, 0.2], [0.7, 0.3]]
+        >>> round(float(kls.ops.risk_coverage_area([0, 1, 0], p)), 6)
+        0.277778
+
+    Reference:
+        Geifman, Uziel and El-Yaniv, "Bias-Reduced Uncertainty Estimation for Deep Neural Classifiers", 2019; of label
+        smoothing: Xia et al., "Towards Understanding Why Label Smoothing Degrades Selective Classification", 2025.
+    """
+    labels, probabilities, weight = flatten_examples(labels, probabilities, sample_weight)
+    check_probabilities("`probabilities`", probabilities, weight, "Pass logits through softmax first.")
+    confidence, accuracy = confidence_and_accuracy(labels, probabilities)
+    if len(probabilities.shape) == 1:  # of P(y=1) to that of the predicted class, as Keras's accuracy has it
+        positive = confidence > 0.5
+        confidence = K.where(positive, confidence, 1 - confidence)
+        accuracy = K.where(positive, accuracy, 1 - accuracy)
+    check_some_weight(weight)
+    check_no_nan("probabilities", dropped(confidence, weight), NAN_ADVICE)
+    return _area(confidence, accuracy, weight)
+
+
+def _area(confidence, accuracy, weight):
+    doubt = -to_accumulation_dtype(dropped(confidence, weight))
+    order = K.argsort(doubt)
+    doubt, weight, accuracy = (to_accumulation_dtype(K.take(x, order)) for x in (doubt, weight, accuracy))
+    error = dropped(1 - accuracy, weight)
+    covered, failed = (K.concatenate([K.zeros((1,), x.dtype), K.cumsum(x)]) for x in (weight, weight * error))
+    # of the examples of the same confidence: what is covered before them, and with them
+    first, last = (K.searchsorted(doubt, doubt, side=side) for side in ("left", "right"))
+    before, failed_before = K.take(covered, first), K.take(failed, first)
+    size = K.take(covered, last) - before
+    some = K.where(size > 0, size, K.ones_like(size))
+    rate = (K.take(failed, last) - failed_before) / some
+    # the sum of (failed_before + j · rate) / (before + j) over j = 1 ... size
+    risks = size * rate + (failed_before - before * rate) * _harmonic_difference(before, size)
+    return K.sum(weight / some * risks) / covered[-1] + 0 * K.sum(doubt)  # sorted last, NaN could go unseen
+
+
+def _harmonic_difference(start, size):
+    """`Σ_{j=1}^{size} 1 / (start + j)`, which is `ψ(start + size + 1) - ψ(start + 1)` for fractions too.
+
+    Ten steps of the recurrence, then the asymptotic series of ψ, each as a difference: nothing is lost where `size` is
+    small beside `start`.
+    """
+    a, b = start + 1, start + size + 1
+    steps = sum(size / ((a + j) * (b + j)) for j in range(10))
+    a, b = a + 10, b + 10
+    odd = size / (2 * a * b)
+    even = (1 / a - 1 / b) * (1 / a + 1 / b) / 12
+    fourth = (1 / a - 1 / b) * (1 / a + 1 / b) * (1 / (a * a) + 1 / (b * b)) / 120
+    sixth = (1 / a**6 - 1 / b**6) / 252
+    return steps + K.log1p(size / a) + odd + even - fourth + sixth

@@ -1,0 +1,250 @@
+"""Accuracy: tables 1 and 2 of the paper, widened to the losses that came after label smoothing."""
+
+import dataclasses
+
+import numpy as np
+from scipy import special
+
+from keras_ls import data, ops
+from keras_ls.calibrators import TemperatureScaling
+from keras_ls.ops.checks import checked_fraction
+from keras_ls.plots import ComparisonDisplay
+from keras_ls.studies.family import FAMILY
+from keras_ls.studies.intervals import direction_at_points, estimate
+from keras_ls.studies.result import Figure, StudyResult, Table
+from keras_ls.studies.study import Study
+from keras_ls.studies.training import Training
+
+# what a size trains on each dataset; settings were chosen for the hard network, on its calibration split
+SETTINGS = {
+    "mnist": {"examples": 5_000, "epochs": 20, "batch_size": 128, "learning_rate": 0.05, "decay": True},
+    "cifar10": {
+        "network": "alexnet",
+        "crop": 24,
+        "examples": 5_000,
+        "epochs": 30,
+        "batch_size": 64,
+        "learning_rate": 0.02,
+        "decay": True,
+    },
+}
+DEFAULTS = {
+    "tiny": {"datasets": ("digits-noise",), "seeds": (0, 1, 2, 3, 4)},
+    "small": {"datasets": ("mnist", "cifar10"), "seeds": (0, 1, 2)},
+}
+# key, heading, digits, and what the paper or a successor says of it
+MEASURES = {
+    "accuracy": ("accuracy", 3),
+    "nll": ("NLL (nats)", 3),
+    "nll_T": ("NLL after T", 3),
+    "ece": ("ECE", 3),
+    "ece_T": ("ECE after T", 3),
+    "temperature": ("T", 2),
+    "separation": ("R²", 3),
+    "aurc": ("AURC", 4),
+}
+PAPER = {"hard": "86.8 ± 0.2", "smoothed": "86.7 ± 0.3"}  # AlexNet on CIFAR-10, table 2
+
+
+@dataclasses.dataclass(frozen=True)
+class AccuracyStudy(Study):
+    """The family of losses on the same networks, data and seeds.
+
+    Attributes:
+        dataset: one dataset; None for those of the size.
+        seeds: None for those of the size.
+        label_smoothing: α of label smoothing; the other losses have the settings of their papers.
+        num_bins: bins of the ECE.
+        epochs: passes over the training split; None for those of the dataset.
+        widths: hidden layers, where the network is "mlp".
+    """
+
+    dataset: str | None = None
+    seeds: tuple | None = None
+    label_smoothing: float = 0.1
+    num_bins: int = 15
+    epochs: int | None = None
+    widths: tuple = (256, 256)
+
+    name = "accuracy"
+    about = "accuracy, NLL, ECE, R², AURC of label smoothing and its successors (tables 1 and 2, widened)"
+    sizes = ("tiny", "small")
+
+    def __post_init__(self):
+        self.check_size()
+        if self.seeds is None:
+            object.__setattr__(self, "seeds", DEFAULTS[self.size]["seeds"])
+        checked_fraction("label_smoothing", self.label_smoothing)
+        super().__post_init__()
+
+    @property
+    def datasets(self):
+        """Names of the datasets."""
+        return DEFAULTS[self.size]["datasets"] if self.dataset is None else (self.dataset,)
+
+    @property
+    def methods(self):
+        """Name → label, the hard network first."""
+        labels = {name: member.label for name, member in FAMILY.items()}
+        return {"hard": "hard labels", **labels, "smoothed": f"label smoothing α={self.label_smoothing:g}"}
+
+    def trainings(self):
+        """A network a dataset, method and seed; the seeds of a method one after the other, as they share its step."""
+        return [
+            self._training(dataset, method, seed)
+            for dataset in self.datasets
+            for method in self.methods
+            for seed in self.seeds
+        ]
+
+    def _training(self, dataset, method, seed):
+        settings = {"widths": self.widths, **(SETTINGS.get(dataset, {}) if self.size != "tiny" else {})}
+        if self.epochs is not None:
+            settings["epochs"] = self.epochs
+        if method in ("hard", "smoothed"):
+            settings["label_smoothing"] = 0.0 if method == "hard" else self.label_smoothing
+        loss = "smoothed" if method == "hard" else method
+        return Training(dataset, loss=loss, seed=seed, **settings)
+
+    def summarise(self, store):
+        """Scores on the test split; temperatures from the calibration split."""
+        values = {
+            dataset: {
+                method: _columns([self._scores(store, self._training(dataset, method, seed)) for seed in self.seeds])
+                for method in self.methods
+            }
+            for dataset in self.datasets
+        }
+        return StudyResult(
+            study=self.name,
+            config=dataclasses.asdict(self),
+            tables=(self._table(values),),
+            directions=self._directions(values),
+            figures=(self._figure(values),),
+            values=values,
+            provenance=self.provenance(),
+        )
+
+    def _scores(self, store, training):
+        predictions, splits = store.predictions(training), data.load(training.dataset)
+        logits, labels = predictions.logits["test"], splits.test[1]
+        T = TemperatureScaling().fit(predictions.logits["calibration"], splits.calibration[1]).temperature
+        p, p_T = special.softmax(logits, axis=1), special.softmax(logits / T, axis=1)
+        return {
+            "accuracy": float((logits.argmax(axis=1) == labels).mean()),
+            "nll": float(np.mean(ops.smoothed_crossentropy(labels, logits))),
+            "nll_T": float(np.mean(ops.smoothed_crossentropy(labels, logits / np.float32(T)))),
+            "ece": float(ops.calibration_error(labels, p, self.num_bins)),
+            "ece_T": float(ops.calibration_error(labels, p_T, self.num_bins)),
+            "temperature": T,
+            "separation": float(ops.class_separation(predictions.features["test"], labels)),
+            "aurc": float(ops.risk_coverage_area(labels, p)),
+        }
+
+    def _table(self, values):
+        rows = tuple(
+            (
+                data.load(dataset).source,
+                label,
+                *(estimate(values[dataset][method][key]).format(digits) for key, (_, digits) in MEASURES.items()),
+                PAPER.get(method, "–"),
+            )
+            for dataset in self.datasets
+            for method, label in self.methods.items()
+        )
+        return Table(
+            title="Label smoothing and its successors, on the same networks, data and seeds",
+            columns=(
+                "data",
+                "loss",
+                *(heading for heading, _ in MEASURES.values()),
+                "paper: accuracy",
+            ),
+            rows=rows,
+            note=(
+                f"Mean ± 95 % interval over {len(self.seeds)} seeds, on the test split. "
+                f"{' '.join(self._about(dataset) for dataset in self.datasets)} T is fitted on the calibration split, "
+                f"which no other number uses; ECE with {self.num_bins} bins. R² is the class separation of Kornblith "
+                "et al. (2021), AURC the area under the risk-coverage curve, as trained (lower is better). Every "
+                "loss has the setting of its paper; none is tuned here. The paper's column is an AlexNet on all of "
+                "CIFAR-10."
+            ),
+        )
+
+    def _about(self, dataset):
+        training, splits = self._training(dataset, "hard", 0), data.load(dataset)
+        network = f"perceptron of {'×'.join(map(str, training.widths))}" if training.network == "mlp" else "AlexNet"
+        crops = f", crops of {training.crop} pixels" if training.crop else ""
+        return (
+            f"{splits.source}: {network}, {len(training.part('train')[1]):,} training images{crops}, {training.epochs} "
+            f"epochs, {len(splits.calibration[1]):,} for T, {len(splits.test[1]):,} to test."
+        )
+
+    def _directions(self, values):
+        def pairs(key, smaller, larger):
+            return {data.load(d).source: (values[d][smaller][key], values[d][larger][key]) for d in self.datasets}
+
+        return (
+            direction_at_points(
+                "Smoothing is more accurate than hard labels",
+                pairs("accuracy", "hard", "smoothed"),
+                "86.8 ± 0.2 → 86.7 ± 0.3 (table 2)",
+            ),
+            direction_at_points(
+                "Smoothing lowers the ECE", pairs("ece", "smoothed", "hard"), ".150 → .024 (CIFAR-100, table 3)"
+            ),
+            direction_at_points(
+                "After a temperature the hard network's NLL is as low or lower",
+                pairs("nll_T", "hard", "smoothed"),
+                "not reported",
+            ),
+            direction_at_points(
+                "Smoothing separates the classes more (R²)",
+                pairs("separation", "hard", "smoothed"),
+                "Kornblith 2021: more",
+            ),
+            direction_at_points(
+                "Max suppression separates them less than smoothing (R²)",
+                pairs("separation", "max-suppression", "smoothed"),
+                "MaxSup 2025: keeps more variety",
+            ),
+            direction_at_points(
+                "Smoothing hurts selective classification (AURC)",
+                pairs("aurc", "hard", "smoothed"),
+                "Xia 2025: higher",
+            ),
+        )
+
+    def _figure(self, values):
+        columns = (("accuracy",), ("nll", "nll_T"), ("ece", "ece_T"), ("separation",), ("aurc",))
+        return Figure(
+            name="accuracy",
+            kind="ComparisonDisplay",
+            panels=tuple(
+                tuple(
+                    self._panel(values[dataset], keys, data.load(dataset).source, i) for i, keys in enumerate(columns)
+                )
+                for dataset in self.datasets
+            ),
+            reading=(
+                "A row a loss; dots are means over seeds, bars 95 % intervals, dotted lines the hard network. Circles "
+                "are networks as trained, squares the same after a temperature fitted on other data. Accuracy is "
+                "better to the right, NLL, ECE and AURC are better to the left; R² says how tight the classes are."
+            ),
+        )
+
+    def _panel(self, values, keys, source, column):
+        def series(key):
+            found = [estimate(values[method][key]) for method in self.methods]
+            interval = None if len(self.seeds) == 1 else [one.interval for one in found]
+            label = "after temperature" if key.endswith("_T") else "as trained"
+            return {"label": label, "mean": [one.mean for one in found], "interval": interval}
+
+        title = source if column == 0 else None
+        heading = MEASURES[keys[0]][0]
+        return ComparisonDisplay(list(self.methods.values()), [series(k) for k in keys], heading, title).to_dict()
+
+
+def _columns(scores):
+    """A list of dictionaries as a dictionary of lists."""
+    return {key: [score[key] for score in scores] for key in scores[0]}

@@ -1,0 +1,32 @@
+"""The losses that the accuracy study compares, each at the setting of its paper: none is tuned here."""
+
+import dataclasses
+from collections.abc import Callable
+
+from keras_ls import losses
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """A loss of the family.
+
+    Attributes:
+        label: what tables and figures call it.
+        make: function of `(num_classes, steps_per_epoch, label_smoothing)` that returns the loss.
+    """
+
+    label: str
+    make: Callable
+
+
+FAMILY = {
+    "smoothed": Member("label smoothing", lambda k, steps, alpha: losses.SmoothedCrossentropy(alpha)),
+    "online": Member(
+        "online smoothing α=.5", lambda k, steps, alpha: losses.OnlineLabelSmoothing(k, 0.5, steps_per_epoch=steps)
+    ),
+    "margin": Member("margin (MbLS) m=10 λ=.1", lambda k, steps, alpha: losses.MarginSmoothing(10.0, 0.1)),
+    "max-suppression": Member("max suppression α=.1", lambda k, steps, alpha: losses.MaxSuppression(0.1)),
+    "confidence-penalty": Member("confidence penalty β=.1", lambda k, steps, alpha: losses.ConfidencePenalty(0.1)),
+    "focal": Member("focal γ=3", lambda k, steps, alpha: losses.FocalCrossentropy(3.0)),
+    "flsd-53": Member("focal FLSD-53", lambda k, steps, alpha: losses.FocalCrossentropy("flsd-53")),
+}
