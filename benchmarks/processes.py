@@ -1,0 +1,114 @@
+"""Candidates in processes of their own, told to run in turn: neither their memory nor their threads mix."""
+
+import ctypes
+import importlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+
+class Candidate:
+    """A process that answers `prepare(...)`, `seconds()` and `peak_bytes()`.
+
+    Args:
+        module: name of a module with `CANDIDATES`, a dictionary of functions; each takes the arguments of `prepare` and
+            returns a function without arguments, the thing to time.
+        name: a key of it.
+        environment: variables to set for the process.
+    """
+
+    def __init__(self, module, name, environment=None):
+        self.name = name
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.processes", module, name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, **(environment or {})},
+            text=True,
+        )
+
+    def prepare(self, *arguments):
+        """Builds what is to be timed, and runs it once."""
+        self._ask("prepare", *arguments)
+
+    def seconds(self):
+        """Seconds of one run."""
+        return self._ask("seconds")
+
+    def peak_bytes(self):
+        """Most memory that one run held beyond what was held before it; None where the system does not tell."""
+        return self._ask("peak_bytes")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.process.stdin.close()
+        self.process.wait()
+
+    def _ask(self, *message):
+        print(json.dumps(message), file=self.process.stdin, flush=True)
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"Expected an answer of the candidate {self.name!r}. Received: none, it has ended.")
+        return json.loads(answer)
+
+
+def medians(candidates, repeats):
+    """The median seconds of each prepared candidate, by name: `repeats` rounds of all of them."""
+    seconds = {c.name: [] for c in candidates}
+    for _ in range(repeats):
+        for candidate in candidates:
+            seconds[candidate.name].append(candidate.seconds())
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def peak_bytes(module, name, *arguments):
+    """`Candidate.peak_bytes` in a process of its own, where TensorFlow gives memory back instead of keeping it."""
+    with Candidate(module, name, {"TF_ONEDNN_USE_SYSTEM_ALLOCATOR": "1"}) as candidate:
+        candidate.prepare(*arguments)
+        return candidate.peak_bytes()
+
+
+def _memory(field):
+    with open("/proc/self/status") as status:
+        return next(1024 * int(line.split()[1]) for line in status if line.startswith(field + ":"))
+
+
+def _peak_bytes(run):
+    try:
+        ctypes.CDLL(None).malloc_trim(0)  # what is free but kept would hide in the memory held before
+        with open("/proc/self/clear_refs", "w") as reset:  # the highest resident size counts from here
+            reset.write("5")
+        before = _memory("VmRSS")
+    except (OSError, AttributeError):  # another system than Linux, another library than glibc
+        return None
+    run()
+    return _memory("VmHWM") - before
+
+
+def _serve(module, name):
+    answers, sys.stdout = sys.stdout, sys.stderr  # nothing that a library prints is an answer
+    make, run = importlib.import_module(module).CANDIDATES[name], None
+    for line in sys.stdin:
+        what, *arguments = json.loads(line)
+        answer = None
+        if what == "prepare":
+            run = None  # frees what the last one held
+            run = make(*arguments)
+            run()
+        elif what == "seconds":
+            start = time.perf_counter()
+            run()
+            answer = time.perf_counter() - start
+        else:
+            answer = _peak_bytes(run)
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    _serve(*sys.argv[1:])
