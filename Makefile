@@ -2,12 +2,14 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+BACKEND_TESTS = $(foreach room,ops losses metrics,tests/$(room) keras_ls/$(room)) tests/equivalence
 
-.PHONY: help study test lint bench docs saved_models clean
+.PHONY: help study test test-backends lint bench docs saved_models clean
 
 help:
 	@echo "make study         the paper's three studies on real digits, about two minutes; results in runs/tiny"
 	@echo "make test          the whole test suite"
+	@echo "make test-backends the tests of ops, losses and metrics on JAX and PyTorch"
 	@echo "make lint          style of code and docstrings"
 	@echo "make bench         speed against the peers, as ratios of one run"
 	@echo "make docs          the documentation, in site/"
@@ -19,6 +21,10 @@ study: $(VENV)/.study
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2
+
+test-backends: $(VENV)/.test-backends
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 $(BACKEND_TESTS)
+	KERAS_BACKEND=torch $(BIN)/python -m pytest -n 2 $(BACKEND_TESTS)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -48,7 +54,8 @@ $(VENV)/.study: setup.cfg pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
 	@touch $@
 
-$(VENV)/.test $(VENV)/.bench $(VENV)/.docs: $(VENV)/.%: setup.cfg pyproject.toml | $(VENV)/bin/python
+$(VENV)/.test-backends: EXTRAS = test,jax,torch
+$(VENV)/.test $(VENV)/.test-backends $(VENV)/.bench $(VENV)/.docs: $(VENV)/.%: setup.cfg pyproject.toml | $(VENV)/bin/python
 	@echo "Installing keras_ls with what \"make $*\" needs into $(VENV): a few minutes, once."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[$*]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[$(or $(EXTRAS),$*)]"
 	@touch $@

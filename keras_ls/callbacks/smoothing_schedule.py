@@ -1,6 +1,7 @@
 """A smoothing that changes from epoch to epoch."""
 
 import keras
+import numpy as np
 
 from keras_ls.losses.coefficient import Coefficient, number
 
@@ -74,7 +75,7 @@ class SmoothingSchedule(keras.callbacks.Callback):
 
 
 def _steps(values):
-    values = list(values)
-    if not values:
-        raise ValueError("Expected `schedule` to be a function or at least one value. Received: an empty list.")
+    values = list(values) if np.iterable(values) and not isinstance(values, str) else values
+    if not isinstance(values, list) or not values:
+        raise ValueError(f"Expected `schedule` to be a function or at least one value in a list. Received: {values!r}.")
     return lambda epoch, _: values[min(epoch, len(values) - 1)]

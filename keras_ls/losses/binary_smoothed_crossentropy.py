@@ -7,6 +7,8 @@ from keras_ls import ops
 from keras_ls.losses.coefficient import Coefficient, number
 from keras_ls.losses.replica_exact_loss import ReplicaExactLoss
 from keras_ls.ops.checks import checked_class, checked_fraction, checked_rates
+from keras_ls.ops.float64 import divide_no_nan, mean
+from keras_ls.ops.masks import is_not_ignored
 from keras_ls.ops.smoothing import probabilities_to_logits
 
 
@@ -73,14 +75,11 @@ class BinarySmoothedCrossentropy(ReplicaExactLoss):
         self.from_logits = bool(from_logits)
         self.ignore_class = checked_class("ignore_class", ignore_class)
 
-    def _known(self, labels):
-        return labels != K.cast(self.ignore_class, labels.dtype)
-
     def valid(self, y_true, y_pred):
         """Drops the examples of which no label is known."""
         if self.ignore_class is None:
             return None
-        return K.any(self._known(_one_a_label(y_true, y_pred)[0]), axis=-1)
+        return K.any(is_not_ignored(_one_a_label(y_true, y_pred)[0], self.ignore_class), axis=-1)
 
     def call(self, y_true, y_pred):
         """Per-example losses."""
@@ -89,12 +88,12 @@ class BinarySmoothedCrossentropy(ReplicaExactLoss):
             logits = probabilities_to_logits(logits) - probabilities_to_logits(1.0 - logits)
         if self.ignore_class is None:
             losses = ops.binary_smoothed_crossentropy(labels, logits, self.label_smoothing.value, self.prior)
-            return K.mean(losses, axis=-1)
-        known = self._known(labels)
+            return mean(losses, axis=-1)
+        known = is_not_ignored(labels, self.ignore_class)
         labels, logits = (K.where(known, x, K.zeros_like(x)) for x in (labels, logits))
         losses = ops.binary_smoothed_crossentropy(labels, logits, self.label_smoothing.value, self.prior)
         known = K.cast(known, losses.dtype)
-        return K.divide_no_nan(K.sum(losses * known, axis=-1), K.sum(known, axis=-1))
+        return divide_no_nan(K.sum(losses * known, axis=-1), K.sum(known, axis=-1))
 
     def get_config(self):
         """Constructor arguments, for serialisation."""

@@ -4,6 +4,7 @@ from keras import ops as K
 
 from keras_ls.losses.replica_exact_loss import ReplicaExactLoss
 from keras_ls.ops.checks import checked_class
+from keras_ls.ops.masks import is_not_ignored
 from keras_ls.ops.smoothing import align_labels, classes_last, probabilities_to_logits
 
 
@@ -33,7 +34,7 @@ class ClassificationLoss(ReplicaExactLoss):
             if y_true.shape[self.axis] != 1:
                 return None
             y_true = K.squeeze(y_true, self.axis)
-        return y_true != K.cast(self.ignore_class, y_true.dtype)
+        return is_not_ignored(y_true, self.ignore_class)
 
     def call(self, y_true, y_pred):
         """Per-example losses."""

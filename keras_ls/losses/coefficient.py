@@ -1,6 +1,7 @@
 """Numbers of a loss that may change while it trains."""
 
 import keras
+import numpy as np
 
 
 class Coefficient:
@@ -25,13 +26,17 @@ class Coefficient:
 
     def __set__(self, loss, value):
         number = self.checked(self.name, value)
+        self.checked(self.name, float(np.asarray(number).astype(loss.dtype)))  # which .99999999 rounds to 1
         if self.name in vars(loss):
             vars(loss)[self.name].assign(number)
         else:
-            vars(loss)[self.name] = keras.Variable(number, trainable=False, dtype=loss.dtype, name=self.name)
+            # no autocast: in a layer of half precision that calls the loss, .1 stays .1
+            vars(loss)[self.name] = keras.Variable(
+                number, trainable=False, dtype=loss.dtype, autocast=False, name=self.name
+            )
 
 
 def number(variable):
     """A coefficient as the float it was set to: the shortest number with its float32 value, .1 and not .10000000149."""
-    value = keras.ops.convert_to_numpy(variable.value)
+    value = variable.numpy()  # which a strategy's scope allows, too
     return float(str(value.dtype.type(value)))

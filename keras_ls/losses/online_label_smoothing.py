@@ -13,7 +13,7 @@ from keras_ls.ops.crossentropy import zero_where_impossible
 from keras_ls.ops.examples import flatten_examples
 from keras_ls.ops.gradients import backward_inputs
 from keras_ls.ops.masks import get_keras_mask
-from keras_ls.ops.smoothing import classes_last, pick, probabilities_to_logits
+from keras_ls.ops.smoothing import align_labels, classes_last, pick, probabilities_to_logits
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
@@ -94,13 +94,14 @@ class OnlineLabelSmoothing(ClassificationLoss):
         square = (self.num_classes, self.num_classes)
         once = {"trainable": False, "aggregation": "only_first_replica"}  # replicas assign the same values
         self.soft_labels = keras.Variable(
-            K.full(square, 1 / self.num_classes), dtype="float32", name="soft_labels", **once
+            K.full(square, 1 / self.num_classes), dtype="float32", autocast=False, name="soft_labels", **once
         )
         self._step = keras.Variable(0, dtype="int32", name="step", **once)
         self._sums = keras.Variable(
             K.zeros(square),
             trainable=False,
             dtype="float32",
+            autocast=False,
             aggregation="sum",
             synchronization="on_read",
             name="sums",
@@ -109,8 +110,6 @@ class OnlineLabelSmoothing(ClassificationLoss):
     def __call__(self, y_true, y_pred, sample_weight=None):
         """The loss; taking its gradient also learns from the batch."""
         value = super().__call__(y_true, y_pred, sample_weight)
-        if keras.backend.backend() == "jax":
-            return value
 
         @K.custom_gradient
         def learning(value):
@@ -144,13 +143,18 @@ class OnlineLabelSmoothing(ClassificationLoss):
         """Adds the right predictions of a batch to what `update` will make of them; the arguments of a call."""
         mask = get_keras_mask(y_pred)
         y_pred = K.stop_gradient(classes_last(K.convert_to_tensor(y_pred), self.axis))
+        if 0 in y_pred.shape:
+            return
+        y_true = align_labels(y_true, y_pred, self.axis)
         labels, predictions, weight = flatten_examples(y_true, y_pred, sample_weight, mask, self.ignore_class)
         logits = predictions if self.from_logits else probabilities_to_logits(predictions)
         labels = K.cast(labels, "int32")
         right = K.cast(K.equal(K.cast(K.argmax(logits, axis=-1), "int32"), labels), "float32")
         weight = K.expand_dims(weight * right, -1)
         p = K.softmax(K.cast(logits, "float32"), axis=-1)
-        p = K.where(weight > 0, weight * p, K.zeros_like(p))
+        # a logit that overflowed in half precision leaves no NaN behind
+        counts = K.logical_and(weight > 0, K.isfinite(K.sum(p, axis=-1, keepdims=True)))
+        p = K.where(counts, weight * p, K.zeros_like(p))
         self._sums.assign_add(K.segment_sum(p, labels, num_segments=self.num_classes))
 
     def update(self):
@@ -164,6 +168,14 @@ class OnlineLabelSmoothing(ClassificationLoss):
         self._step.assign(0)
 
     def _learn(self, *batch):
+        if keras.backend.backend() == "jax":
+            if self.steps_per_epoch is not None:
+                raise ValueError(
+                    "Expected the TensorFlow or PyTorch backend for `steps_per_epoch`: on JAX OnlineLabelSmoothing "
+                    f"cannot learn by itself. Received: steps_per_epoch={self.steps_per_epoch}. Call its `observe` and "
+                    "`update` in a training loop of your own."
+                )
+            return
         self.observe(*batch)
         if self.steps_per_epoch is not None:
             self._step.assign_add(1)
@@ -188,7 +200,7 @@ class OnlineLabelSmoothing(ClassificationLoss):
 
     def save_own_variables(self, store):
         """Keeps the soft labels in a saved model."""
-        store["soft_labels"] = K.convert_to_numpy(self.soft_labels)
+        store["soft_labels"] = self.soft_labels.numpy()
 
     def load_own_variables(self, store):
         """Reads what `save_own_variables` kept."""

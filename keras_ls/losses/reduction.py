@@ -3,6 +3,7 @@
 import keras
 from keras import ops as K
 
+from keras_ls.ops.float64 import divide_no_nan
 from keras_ls.ops.masks import align_leading
 
 
@@ -48,11 +49,11 @@ def reduce_over_replicas(values, sample_weight=None, keep=None, reduction="sum_o
         ones = ones * weight
     divisor = K.stop_gradient(K.sum(ones))
     if num_replicas() == 1:
-        return K.divide_no_nan(total, divisor)
+        return divide_no_nan(total, divisor)
     own_batch = K.cast(K.shape(values)[0], values.dtype)
     divisor, batch = K.unstack(sum_over_replicas(K.stack([divisor, own_batch])), 2)
-    exact = K.divide_no_nan(total, divisor)
-    logged = exact * K.divide_no_nan(batch, num_replicas() * own_batch)
+    exact = divide_no_nan(total, divisor)
+    logged = exact * divide_no_nan(batch, num_replicas() * own_batch)
     return exact + K.stop_gradient(logged - exact)
 
 

@@ -36,6 +36,8 @@ def unigram_prior(data, num_classes, ignore_class=None):
     counts = np.zeros(num_classes)
     for labels, weight in _labels(data):
         counts += _counts(labels, weight, num_classes, ignore_class)
+    if not np.all(counts >= 0):
+        raise ValueError(f"Expected dense targets and weights without negative numbers or NaN. Received: {counts}.")
     if counts.sum() <= 0:
         raise ValueError("Expected at least one label of positive weight. Received: none.")
     return counts / counts.sum()
@@ -44,7 +46,7 @@ def unigram_prior(data, num_classes, ignore_class=None):
 def _labels(data):
     """Yields `(labels, weight)` arrays; weight may be None."""
     if isinstance(data, keras.utils.PyDataset):
-        data = (data[i] for i in range(len(data)))
+        data = map(data.__getitem__, range(len(data)))
     elif isinstance(data, tuple):
         data = [data]
     elif hasattr(data, "__array__") or (isinstance(data, list) and data and not isinstance(data[0], tuple)):
@@ -60,6 +62,8 @@ def _labels(data):
 
 
 def _counts(labels, weight, num_classes, ignore_class):
+    if labels.ndim == 0 or labels.dtype.kind not in "biuf":
+        raise ValueError(f"Expected labels as an array of numbers. Received: {labels!r}.")
     if labels.dtype.kind == "f" and labels.ndim > 1 and labels.shape[-1] == num_classes:
         rows = labels.reshape(-1, num_classes).astype("float64")
         return (rows * _flat_weight(weight, labels.shape[:-1])[:, None]).sum(axis=0)

@@ -6,6 +6,7 @@ from keras import ops as K
 from keras_ls.ops.calibration import NAN_ADVICE, check_probabilities
 from keras_ls.ops.checks import check_no_nan, checked_class
 from keras_ls.ops.examples import dropped, flatten_examples, to_probabilities
+from keras_ls.ops.float64 import divide_no_nan
 from keras_ls.ops.masks import get_keras_mask
 from keras_ls.ops.precision import to_accumulation_dtype
 
@@ -93,4 +94,4 @@ class StreamingMean(StreamingMetric):
 
     def from_statistics(self, sums):
         """The mean."""
-        return K.divide_no_nan(sums[1], sums[0])
+        return divide_no_nan(sums[1], sums[0])

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops as K
 
+from keras_ls.ops.float64 import cumsum, segment_sum
 from keras_ls.ops.precision import at_least_float32, to_accumulation_dtype
 
 
@@ -91,7 +92,7 @@ def merge_into_quantile_bins(fine, num_bins, closed="left"):
     fine = to_accumulation_dtype(fine)
     edges = _edge_positions(fine[0], num_bins, closed)
     index = _searchsorted(edges, K.arange(fine.shape[-1], dtype="int32"), closed)
-    return K.transpose(K.segment_sum(K.transpose(fine), index, num_segments=num_bins))
+    return K.transpose(segment_sum(K.transpose(fine), index, num_bins))
 
 
 def bin_statistics(index, confidence, accuracy, weight, num_bins):
@@ -117,16 +118,17 @@ def bin_statistics(index, confidence, accuracy, weight, num_bins):
     kept = weight != 0
     values = [K.where(kept, to_accumulation_dtype(value), K.zeros_like(weight)) for value in (accuracy, confidence)]
     stacked = K.stack([weight, weight * values[0], weight * values[1]], axis=-1)
-    return K.transpose(K.segment_sum(stacked, K.cast(index, "int32"), num_segments=num_bins))
+    return K.transpose(segment_sum(stacked, K.cast(index, "int32"), num_bins))
 
 
 def _edge_positions(ordered_weight, num_bins, closed):
     """Where, in ascending order, the example (or cell) lies whose confidence is each inner edge."""
-    cumulative = K.cumsum(ordered_weight)
+    cumulative = cumsum(ordered_weight)
     total = cumulative[-1]
     k = K.convert_to_tensor(np.arange(1, num_bins), dtype=ordered_weight.dtype)
     # round(k (n-1) / B) in whole numbers: in floating point .7 · 45 is 31.499999999999996
-    rank = K.floor((2 * k * K.maximum(total - 1, 0) + num_bins) / (2 * num_bins))
+    last = K.where(total > 1, total - 1, K.zeros_like(total))
+    rank = K.floor((2 * k * last + num_bins) / (2 * num_bins))
     if closed == "right":
         rank = rank - 1
     # the first position whose cumulative weight exceeds the rank

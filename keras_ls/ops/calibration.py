@@ -159,10 +159,10 @@ def squared_distance(labels, probabilities):
         >>> round(float(kls.ops.squared_distance([0], [[0.6, 0.4]])[0]), 6)
         0.32
     """
-    p = at_least_float32(probabilities)
+    labels, p = K.convert_to_tensor(labels), at_least_float32(probabilities)
     if len(p.shape) == 1:
         return K.square(p - K.cast(labels, p.dtype))
-    if len(K.shape(labels)) == 2:
+    if len(labels.shape) == 2:
         return K.sum(K.square(p - K.cast(labels, p.dtype)), axis=-1)
     # not Σ_k p_k² + 1 - 2 p_y: where p_y is near 1 that leaves only rounding, even below 0
     hit = K.one_hot(K.cast(labels, "int32"), p.shape[-1], dtype=p.dtype)

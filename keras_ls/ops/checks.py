@@ -144,14 +144,17 @@ def _assert_in_graph(labels, num_classes, weight):
         return
     import tensorflow as tf
 
-    wrong = (labels < 0) | (labels >= tf.cast(num_classes, labels.dtype))
+    if not labels.dtype.is_floating:
+        labels = tf.cast(labels, "int64")  # the number of classes may not fit in the 8 bits of theirs
     if weight is not None:
-        wrong &= weight != 0
+        labels = tf.where(weight != 0, labels, tf.zeros_like(labels))
+    # two numbers for all labels: comparing each takes longer
+    least, largest = tf.reduce_min(labels), tf.reduce_max(labels)  # of nothing: +∞ and -∞, which pass
     message = (
         f"Expected integer labels in [0, {num_classes}), as the predictions have {num_classes} classes. "
         "Use `ignore_class` for examples without a label. Received, smallest and largest:"
     )
-    tf.debugging.Assert(tf.logical_not(tf.reduce_any(wrong)), [message, tf.reduce_min(labels), tf.reduce_max(labels)])
+    tf.debugging.Assert((least >= 0) & (largest < num_classes), [message, least, largest])
 
 
 def check_no_nan(name, values, advice):

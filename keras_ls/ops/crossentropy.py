@@ -6,9 +6,10 @@ import keras
 from keras import ops as K
 
 from keras_ls.ops.checks import check_integer_labels, checked_fraction, checked_prior
+from keras_ls.ops.float64 import matmul, mean
 from keras_ls.ops.gradients import backward_inputs
 from keras_ls.ops.precision import at_least_float32
-from keras_ls.ops.smoothing import align_labels, classes_last, pick
+from keras_ls.ops.smoothing import align_labels, classes_last, pick_inside
 
 FEW_CLASSES = 32  # up to here subtracting a dense row is faster than scattering one number into it
 
@@ -68,7 +69,7 @@ def _dense_crossentropy(targets, logits, alpha, prior):
     log_p = K.log_softmax(logits, axis=-1)
     log_p_target = K.sum(zero_where_impossible(targets, log_p), axis=-1)
     if prior is None:
-        log_p_prior = K.mean(log_p, axis=-1)
+        log_p_prior = mean(log_p, axis=-1)
     else:
         log_p_prior = K.sum(zero_where_impossible(K.convert_to_tensor(prior, dtype=log_p.dtype), log_p), axis=-1)
     return -(1.0 - alpha) * log_p_target - _share(alpha, log_p_prior)
@@ -86,11 +87,11 @@ def _integer_crossentropy(labels, logits, alpha, prior):
     def parts(z):
         top = K.max(z, axis=-1, initial=float("-inf"))  # of an empty batch, too
         e = K.exp(z - K.expand_dims(top, -1))
-        z_y = pick(z, labels) - top
+        z_y = pick_inside(z, labels) - top
         if prior is None:
-            z_u = K.mean(z, axis=-1) - top
+            z_u = mean(z, axis=-1) - top
         else:  # a class that has no part in the prior may have a logit of -inf
-            z_u = K.matmul(z if possible.all() else K.where(possible, z, K.zeros_like(z)), prior) - top
+            z_u = matmul(z if possible.all() else K.where(possible, z, K.zeros_like(z)), prior) - top
         return e, K.sum(e, axis=-1), z_y, z_u
 
     @K.custom_gradient
@@ -116,19 +117,22 @@ def _integer_crossentropy(labels, logits, alpha, prior):
 
 def subtract_at(x, labels, values):
     """`x[i, labels[i]] - values[i]` in the place of `x[i, labels[i]]`, without a copy of `x` where it can be had."""
-    if x.shape[-1] <= FEW_CLASSES:
+    compiled = _compiled_by_xla()
+    if compiled or x.shape[-1] <= FEW_CLASSES:  # XLA makes one loop of it, and would copy x to scatter into it
         return x - K.one_hot(labels, x.shape[-1], dtype=x.dtype) * K.expand_dims(values, -1)
     index = K.stack([K.arange(K.shape(x)[0], dtype="int32"), labels], axis=-1)
-    if keras.backend.backend() == "tensorflow" and not _compiled_by_xla():
+    if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         # tf.tensor_scatter_nd_add copies x on a CPU; this one has no XLA kernel
         return tf.raw_ops.ScatterNdNonAliasingAdd(input=x, indices=index, updates=-values)
-    return K.scatter_update(x, index, pick(x, labels) - values)
+    return K.scatter_update(x, index, pick_inside(x, labels) - values)
 
 
 def _compiled_by_xla():
-    """Whether the TensorFlow function being traced is for XLA (`jit_compile=True`, a TPU)."""
+    """Whether XLA compiles what is computed: on JAX, and in TensorFlow with `jit_compile=True` or on a TPU."""
+    if keras.backend.backend() != "tensorflow":
+        return keras.backend.backend() == "jax"
     import tensorflow as tf
     from tensorflow.python.ops import control_flow_util
 

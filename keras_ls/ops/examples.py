@@ -3,7 +3,7 @@
 from keras import ops as K
 
 from keras_ls.ops.checks import check_binary_labels, check_integer_labels, concrete
-from keras_ls.ops.masks import align_leading
+from keras_ls.ops.masks import align_leading, is_not_ignored
 from keras_ls.ops.precision import at_least_float32
 from keras_ls.ops.smoothing import align_labels, pick
 
@@ -48,7 +48,7 @@ def flatten_examples(labels, predictions, sample_weight=None, mask=None, ignore_
         if factor is not None
     ]
     if ignore_class is not None and len(labels.shape) == 1:
-        factors.append(K.cast(labels != K.cast(ignore_class, labels.dtype), "float32"))
+        factors.append(K.cast(is_not_ignored(labels, ignore_class), "float32"))
     weight = K.ones(K.shape(predictions)[:1], dtype="float32")
     for factor in factors:
         weight = weight * factor

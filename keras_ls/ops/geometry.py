@@ -4,6 +4,7 @@ import keras
 from keras import ops as K
 
 from keras_ls.ops.checks import check_integer_labels, check_no_nan, concrete
+from keras_ls.ops.float64 import matmul, mean, norm, segment_sum
 from keras_ls.ops.precision import at_least_float32, to_accumulation_dtype
 
 
@@ -36,19 +37,19 @@ def class_plane(templates):
         raise ValueError(f"Expected `templates` of shape [3, D] with D ≥ 2. Received: {tuple(templates.shape)}.")
     check_no_nan("templates", templates, "Was the model trained to a NaN loss?")
     first, second = templates[1] - templates[0], templates[2] - templates[0]
-    first_length = K.norm(first)
+    first_length = norm(first)
     first_axis = first / K.where(first_length > 0, first_length, K.ones_like(first_length))
     rest = second - K.sum(second * first_axis) * first_axis
     rest = rest - K.sum(rest * first_axis) * first_axis  # once more: nearly parallel templates lose orthogonality
-    rest_length = K.norm(rest)
-    known = concrete(K.stack([first_length, rest_length, K.norm(second)]))
+    rest_length = norm(rest)
+    known = concrete(K.stack([first_length, rest_length, norm(second)]))
     tolerance = 1e-6 if keras.backend.standardize_dtype(templates.dtype) == "float32" else 1e-12
     if known is not None and (known[0] == 0 or known[1] <= tolerance * max(known[0], known[2])):
         raise ValueError(
             "Expected three templates that span a plane. Received: templates on one line (two may be equal). "
             "Choose other classes."
         )
-    return K.mean(templates, axis=0), K.stack([first_axis, rest / rest_length])
+    return mean(templates, axis=0), K.stack([first_axis, rest / rest_length])
 
 
 def project(features, origin, basis):
@@ -78,7 +79,7 @@ def project(features, origin, basis):
             "Expected `features` [N, D], `origin` [D] and `basis` [2, D] of one width D. Received: "
             f"{tuple(features.shape)}, {tuple(origin.shape)} and {tuple(basis.shape)}."
         )
-    return K.matmul(features - origin, K.transpose(basis))
+    return matmul(features - origin, K.transpose(basis))
 
 
 def class_separation(features, labels):
@@ -119,9 +120,9 @@ def class_separation(features, labels):
     num_classes = int(K.max(labels)) + 1 if labels.shape[0] else 0
     check_integer_labels(labels, max(num_classes, 1))
     labels = K.cast(labels, "int32")
-    length = K.norm(features, axis=-1, keepdims=True)
+    length = norm(features, axis=-1, keepdims=True)
     unit = features / K.where(length > 0, length, K.ones_like(length))
-    sums = K.segment_sum(K.concatenate([unit, K.ones_like(length)], axis=-1), labels, num_segments=num_classes)
+    sums = segment_sum(K.concatenate([unit, K.ones_like(length)], axis=-1), labels, num_classes)
     count = sums[:, -1:]
     present = K.cast(count > 0, count.dtype)
     num_present = K.sum(present)

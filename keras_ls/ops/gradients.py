@@ -14,6 +14,13 @@ def backward_inputs(args, upstream, inputs):
         inputs: tuple of the inputs of the forward pass.
 
     Returns:
-        The upstream gradient, and a tuple of inputs: `inputs` itself but on PyTorch.
+        The upstream gradient, and a tuple of inputs: `inputs` itself, but on PyTorch, where it is differentiated again,
+        other tensors.
     """
-    return (args[0], inputs) if upstream is None else (upstream, args)
+    if upstream is None:
+        return args[0], inputs
+    import torch
+
+    if not torch.is_grad_enabled():
+        return upstream, inputs
+    return upstream, tuple(x.view_as(x) for x in args)  # `args` may be the very tensors of the forward pass

@@ -2,6 +2,8 @@
 
 from keras import ops as K
 
+from keras_ls.ops.precision import at_least_float32
+
 try:  # JAX arrays cannot carry attributes: Keras keeps their masks in a table
     from keras.src.backend import get_keras_mask
 except ImportError:
@@ -29,6 +31,14 @@ def align_leading(weight, values):
             f"Received: shape {tuple(weight.shape)}."
         )
     return weight
+
+
+def is_not_ignored(labels, ignore_class):
+    """Where labels are others than `ignore_class`.
+
+    Compared in floating point: in the labels' own dtype -1 may be 255 (uint8) or True (bool).
+    """
+    return at_least_float32(labels) != ignore_class
 
 
 def zero_where_dropped(x, keep, axis=-1):

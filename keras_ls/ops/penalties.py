@@ -4,6 +4,7 @@ from keras import ops as K
 
 from keras_ls.ops.checks import checked_non_negative
 from keras_ls.ops.crossentropy import zero_where_impossible
+from keras_ls.ops.float64 import mean
 from keras_ls.ops.precision import at_least_float32
 
 
@@ -53,7 +54,7 @@ def excess_margin(logits, margin):
     """
     margin = checked_non_negative("margin", margin)
     logits = at_least_float32(logits)
-    return K.mean(K.relu(K.expand_dims(_top(logits), -1) - logits - margin), axis=-1)
+    return mean(K.relu(K.expand_dims(_top(logits), -1) - logits - margin), axis=-1)
 
 
 def top_logit_excess(logits):
@@ -74,7 +75,7 @@ def top_logit_excess(logits):
         Zhou et al., "MaxSup: Overcoming Representation Collapse in Label Smoothing", 2025.
     """
     logits = at_least_float32(logits)
-    return _top(logits) - K.mean(logits, axis=-1)
+    return _top(logits) - mean(logits, axis=-1)
 
 
 def _top(logits):

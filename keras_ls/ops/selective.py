@@ -5,6 +5,7 @@ from keras import ops as K
 from keras_ls.ops.calibration import NAN_ADVICE, check_probabilities
 from keras_ls.ops.checks import check_no_nan, check_some_weight
 from keras_ls.ops.examples import confidence_and_accuracy, dropped, flatten_examples
+from keras_ls.ops.float64 import cumsum
 from keras_ls.ops.precision import to_accumulation_dtype
 
 
@@ -55,7 +56,7 @@ def _area(confidence, accuracy, weight):
     order = K.argsort(doubt)
     doubt, weight, accuracy = (to_accumulation_dtype(K.take(x, order)) for x in (doubt, weight, accuracy))
     error = dropped(1 - accuracy, weight)
-    covered, failed = (K.concatenate([K.zeros((1,), x.dtype), K.cumsum(x)]) for x in (weight, weight * error))
+    covered, failed = (K.concatenate([K.zeros((1,), x.dtype), cumsum(x)]) for x in (weight, weight * error))
     # of the examples of the same confidence: what is covered before them, and with them
     first, last = (K.searchsorted(doubt, doubt, side=side) for side in ("left", "right"))
     before, failed_before = K.take(covered, first), K.take(failed, first)

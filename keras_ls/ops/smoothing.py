@@ -12,6 +12,7 @@ from keras_ls.ops.checks import (
     checked_positive,
     checked_prior,
 )
+from keras_ls.ops.float64 import mean
 from keras_ls.ops.precision import at_least_float32
 
 
@@ -91,7 +92,7 @@ def effective_smoothing(teacher_logits, labels, temperature=1.0):
         # summed over the wrong classes: 1 - p_y would lose a confident teacher's γ in the rounding of p_y
         hit = K.one_hot(K.cast(labels, "int32"), num_classes, dtype=p.dtype)
         wrong_mass = K.sum((1.0 - hit) * p, axis=-1)
-    return K.mean(wrong_mass) * num_classes / (num_classes - 1)
+    return mean(wrong_mass) * num_classes / (num_classes - 1)
 
 
 def classes_last(predictions, axis):
@@ -131,9 +132,13 @@ def pick(values, labels):
     num_classes = values.shape[-1]
     labels = K.cast(labels, "int32")
     inside = K.logical_and(labels >= 0, labels < num_classes)
-    safe = K.where(inside, labels, K.zeros_like(labels))
-    picked = K.squeeze(K.take_along_axis(values, K.expand_dims(safe, -1), axis=-1), axis=-1)
+    picked = pick_inside(values, K.where(inside, labels, K.zeros_like(labels)))
     return K.where(inside, picked, K.full_like(picked, np.nan))
+
+
+def pick_inside(values, labels):
+    """`values[..., labels]` of int32 labels that are known to be classes."""
+    return K.squeeze(K.take_along_axis(values, K.expand_dims(labels, -1), axis=-1), axis=-1)
 
 
 def probabilities_to_logits(probabilities):

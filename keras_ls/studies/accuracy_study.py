@@ -15,8 +15,8 @@ from keras_ls.studies.result import Figure, StudyResult, Table
 from keras_ls.studies.study import Study
 from keras_ls.studies.training import Training
 
-# what a size trains on each dataset; of the learning rates .02, .05, .1, .2, .4 (MNIST) and .01, .02, .05 (CIFAR-10)
-# the best for the hard network on its calibration split, seed 0, or one that is as good within what 10,000 examples tell
+# What a size trains on each dataset. Of the learning rates .02, .05, .1, .2, .4 (MNIST) and .01, .02, .05 (CIFAR-10),
+# each tried once with hard labels, the best on the calibration split, or one that 10,000 examples cannot tell from it.
 SETTINGS = {
     "mnist": {"examples": 5_000, "epochs": 20, "batch_size": 128, "learning_rate": 0.1, "decay": True},
     "cifar10": {

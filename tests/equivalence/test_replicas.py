@@ -3,10 +3,15 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import keras_ls as kls
 from tests.equivalence import registry
+from tests.equivalence.training import batches, classifier
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+pytestmark = pytest.mark.tensorflow
 
 REDUCTIONS = ["sum_over_batch_size", "sum", "mean_with_sample_weight"]
 
@@ -65,22 +70,10 @@ def test_metric(two_replicas, component, masked):
     assert float(one.result()) > 0
 
 
-def classifier(seed=0):
-    keras.utils.set_random_seed(seed)
-    return keras.Sequential([keras.Input((4,)), keras.layers.Dense(6, activation="tanh"), keras.layers.Dense(5)])
-
-
-def data(examples):
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(examples, 4)).astype("float32")
-    weight = rng.integers(0, 4, examples).astype("float32")
-    return tf.data.Dataset.from_tensor_slices((x, rng.integers(0, 5, examples), weight)).batch(8)
-
-
 def fitted(make, examples):
     model = make()
-    history = model.fit(data(examples), epochs=2, verbose=0, shuffle=False).history
-    logs = model.evaluate(data(examples), verbose=0, return_dict=True)
+    history = model.fit(batches(examples), epochs=2, verbose=0, shuffle=False).history
+    logs = model.evaluate(batches(examples), verbose=0, return_dict=True)
     return model, history, logs
 
 

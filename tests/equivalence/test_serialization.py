@@ -8,7 +8,7 @@ import pytest
 
 import keras_ls as kls
 from tests.equivalence import registry
-from tests.equivalence.test_replicas import classifier, data
+from tests.equivalence.training import arrays, classifier
 
 
 def rebuilt(component_object):
@@ -50,10 +50,12 @@ def test_calibrator(component, tmp_path):
 
 
 def test_compiled_model(tmp_path):
+    x, y, weight = arrays(24)
     model = classifier()
     metrics = [c.make(name=f"m{i}") for i, c in enumerate(registry.METRICS) if c.batch is registry.integers]
     model.compile(keras.optimizers.SGD(0.5), kls.losses.SmoothedCrossentropy(0.2, registry.PRIOR), metrics=metrics)
-    model.fit(data(24), verbose=0, shuffle=False)
+    model.fit(x, y, batch_size=8, sample_weight=weight, verbose=0, shuffle=False)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert loaded.evaluate(data(24), verbose=0) == pytest.approx(model.evaluate(data(24), verbose=0), rel=1e-6)
+    before = model.evaluate(x, y, sample_weight=weight, verbose=0)
+    assert loaded.evaluate(x, y, sample_weight=weight, verbose=0) == pytest.approx(before, rel=1e-6)

@@ -3,11 +3,15 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import keras_ls as kls
 from tests.equivalence import registry
-from tests.equivalence.test_replicas import classifier, data
+from tests.equivalence.training import batches, classifier
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+pytestmark = pytest.mark.tensorflow
 
 
 @pytest.mark.parametrize("component", registry.LOSSES, ids=str)
@@ -51,7 +55,7 @@ def test_distiller_fit():
         student = classifier()
         distiller = kls.Distiller(classifier(1), student, kls.distillation.LogitsDistillation())
         distiller.compile(keras.optimizers.SGD(0.5), kls.losses.SmoothedCrossentropy(0.1), jit_compile=jit_compile)
-        history = distiller.fit(data(24), epochs=2, verbose=0, shuffle=False).history
+        history = distiller.fit(batches(24), epochs=2, verbose=0, shuffle=False).history
         return student.get_weights(), history
 
     (weights, history), (compiled_weights, compiled_history) = trained(False), trained(True)

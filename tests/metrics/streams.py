@@ -1,6 +1,22 @@
-"""One batch or many: what every value test of a metric runs through."""
+"""One batch or many, eager or traced: what the value tests of the metrics run through."""
 
 import numpy as np
+import pytest
+
+each_trace = [
+    pytest.param(False, marks=pytest.mark.tensorflow, id="graph"),
+    pytest.param(True, marks=pytest.mark.tensorflow, id="xla"),
+]
+each_way = pytest.mark.parametrize("jit_compile", [pytest.param(None, id="eager"), *each_trace])
+
+
+def traced(update, jit_compile):
+    """`update` as it is for None, else as a TensorFlow function."""
+    if jit_compile is None:
+        return update
+    import tensorflow as tf
+
+    return tf.function(update, jit_compile=jit_compile)
 
 
 def streamed(metric, labels, predictions, weight=None, batch=None):

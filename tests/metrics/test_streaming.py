@@ -1,29 +1,28 @@
 import numpy as np
 import pytest
-import tensorflow as tf
+from keras.ops import convert_to_numpy, convert_to_tensor
 
 import keras_ls as kls
+from tests.metrics.streams import each_trace, each_way, traced
 
 approx = pytest.approx
 ALL = [kls.metrics.ExpectedCalibrationError, kls.metrics.BrierScore, kls.metrics.NegativeLogLikelihood]
 
 
 def exact_state(metric):
-    high, low = np.asarray(metric.variables[0], "float64")
+    high, low = convert_to_numpy(metric.variables[0]).astype("float64")
     return high + low
 
 
-@pytest.mark.parametrize("jit_compile", [None, False, True], ids=["eager", "graph", "xla"])
+@each_way
 def test_mean_keeps_counting_past_float32(jit_compile):
     # 2²⁴ examples of Brier score 1, then n of 1 and n of 0: (2²⁴ + n) / (2²⁴ + 2n), where a float32 count and a
     # float32 sum would both stick and give 1
     n = 200 if jit_compile is None else 2000
     metric = kls.metrics.BrierScore(from_logits=False)
     metric.update_state([1.0], [0.0], [2.0**24])
-    update = metric.update_state
-    if jit_compile is not None:
-        update = tf.function(update, jit_compile=jit_compile)
-    one, zero = tf.constant([1.0]), tf.constant([0.0])
+    update = traced(metric.update_state, jit_compile)
+    one, zero = convert_to_tensor([1.0]), convert_to_tensor([0.0])
     seen = [1.0]
     for i in range(1, n + 1):
         update(one, zero)
@@ -35,16 +34,16 @@ def test_mean_keeps_counting_past_float32(jit_compile):
     assert exact_state(metric).tolist() == [2**24 + 2 * n, 2**24 + n]
 
 
-@pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "xla"])
+@pytest.mark.parametrize("jit_compile", each_trace)
 def test_rounding_errors_are_carried_over(jit_compile):
     # 2⁴⁰, then 256 times 2¹⁶: each is half a unit of 2⁴⁰ in float32, so that it goes to the error alone, up to 2²⁴;
     # from there on an error that is never carried over would swallow each further 1
     metric = kls.metrics.BrierScore(from_logits=False)
-    update = tf.function(metric.update_state, jit_compile=jit_compile)
+    update = traced(metric.update_state, jit_compile)
 
     def add(weight, times):
         for _ in range(times):
-            update(tf.constant([1.0]), tf.constant([0.0]), tf.constant([weight], "float32"))
+            update(*map(convert_to_tensor, ([1.0], [0.0], [weight])))
 
     add(2.0**40, 1)
     add(2.0**16, 256)

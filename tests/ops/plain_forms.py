@@ -141,7 +141,9 @@ def focal_gradient(label, logits, gamma):
     t = log_probability(label, logits)
     gamma, p, rest = _focal_power(gamma, t), math.exp(t), -math.expm1(t)
     slope = -(rest**gamma) + (gamma * rest ** (gamma - 1) * p * t if rest > 0 and p > 0 else 0.0)
-    return np.array([slope * (rest if k == label else -math.exp(log_probability(k, logits))) for k in range(len(logits))])
+    return np.array(
+        [slope * (rest if k == label else -math.exp(log_probability(k, logits))) for k in range(len(logits))]
+    )
 
 
 def _focal_power(gamma, t):

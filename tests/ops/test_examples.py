@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
+from keras.ops import convert_to_numpy
 
 from keras_ls.ops.examples import confidence_and_accuracy, flatten_examples, to_probabilities
 
 
 def flat(*args, **kwargs):
-    return [x.numpy().tolist() for x in flatten_examples(*args, **kwargs)]
+    return [convert_to_numpy(x).tolist() for x in flatten_examples(*args, **kwargs)]
 
 
 P = [[[0.25, 0.75], [0.5, 0.5]], [[1.0, 0.0], [0.125, 0.875]]]
@@ -51,13 +52,13 @@ def test_probabilities():
 def test_confidence_and_accuracy():
     # the first of equal classes is the predicted one
     labels, p, _ = flatten_examples([1, 0, 1, 1], ROWS)
-    confidence, accuracy = confidence_and_accuracy(labels, p)
-    assert (confidence.numpy().tolist(), accuracy.numpy().tolist()) == ([0.75, 0.5, 1.0, 0.875], [1, 1, 0, 1])
+    confidence, accuracy = map(convert_to_numpy, confidence_and_accuracy(labels, p))
+    assert (confidence.tolist(), accuracy.tolist()) == ([0.75, 0.5, 1.0, 0.875], [1, 1, 0, 1])
     labels, p, _ = flatten_examples([[0.5, 0.5], [0.125, 0.875], [0.75, 0.25], [1, 0]], ROWS)
-    assert confidence_and_accuracy(labels, p)[1].numpy().tolist() == [0.5, 0.125, 0.75, 0]
+    assert convert_to_numpy(confidence_and_accuracy(labels, p)[1]).tolist() == [0.5, 0.125, 0.75, 0]
 
 
 def test_a_nan_beside_the_largest_is_a_nan_confidence():
     labels, p, _ = flatten_examples([1, 1], [[np.nan, 0.9], [0.2, 0.8]])
-    confidence = confidence_and_accuracy(labels, p)[0].numpy()
+    confidence = convert_to_numpy(confidence_and_accuracy(labels, p)[0])
     assert np.isnan(confidence).tolist() == [True, False]

@@ -2,9 +2,11 @@ import math
 
 import numpy as np
 import pytest
+from keras.ops import convert_to_numpy
 
 from keras_ls import ops
 from tests.ops import plain_forms
+from tests.precision import digits
 
 approx = pytest.approx
 
@@ -15,7 +17,7 @@ def random_templates(seed=0, width=7, dtype="float64"):
 
 def plane(templates):
     origin, basis = ops.class_plane(templates)
-    return origin.numpy(), basis.numpy()
+    return convert_to_numpy(origin), convert_to_numpy(basis)
 
 
 # class_plane and project --------------------------------------------------------------------------------------------
@@ -30,12 +32,12 @@ def test_by_hand():
     np.testing.assert_allclose(ops.project([[9.0, 2, 2, 9]], origin, basis), [[1 / 3, 1]], rtol=1e-6)
 
 
-@pytest.mark.parametrize("dtype, atol", [("float32", 2e-6), ("float64", 1e-13)])
+@pytest.mark.parametrize("dtype, atol", [("float32", 2e-6), pytest.param("float64", 1e-13, marks=pytest.mark.float64)])
 def test_templates_lie_in_the_plane_and_keep_their_distances(dtype, atol):
     templates = random_templates(dtype=dtype)
     origin, basis = plane(templates)
     np.testing.assert_allclose(basis @ basis.T, np.eye(2), atol=atol)
-    xy = ops.project(templates, origin, basis).numpy()
+    xy = convert_to_numpy(ops.project(templates, origin, basis))
     np.testing.assert_allclose(origin + xy @ basis, templates, atol=atol)  # nothing is left outside
     for i in range(3):
         for j in range(3):
@@ -49,27 +51,27 @@ def test_templates_lie_in_the_plane_and_keep_their_distances(dtype, atol):
 def test_projection_is_the_nearest_point_of_the_plane():
     templates, x = random_templates(), np.random.default_rng(1).normal(size=(4, 7))
     origin, basis = plane(templates)
-    got = origin + ops.project(x, origin, basis).numpy() @ basis
+    got = origin + convert_to_numpy(ops.project(x, origin, basis)) @ basis
     for row, near in zip(x, got):
         # least squares over all points w1 + a (w2 - w1) + b (w3 - w1)
         span = (templates[1:] - templates[0]).T
         ab = np.linalg.lstsq(span, row - templates[0], rcond=None)[0]
-        np.testing.assert_allclose(near, templates[0] + span @ ab, atol=1e-12)
+        np.testing.assert_allclose(near, templates[0] + span @ ab, atol=digits(1e-12))
 
 
 def test_translation_moves_the_origin_alone():
     templates, shift = random_templates(), np.linspace(-3, 5, 7)
     (origin, basis), (moved, same) = plane(templates), plane(templates + shift)
-    np.testing.assert_allclose(moved, origin + shift, atol=1e-12)
-    np.testing.assert_allclose(same, basis, atol=1e-12)
+    np.testing.assert_allclose(moved, origin + shift, atol=digits(1e-12))
+    np.testing.assert_allclose(same, basis, atol=digits(1e-12))
 
 
 def test_scaling_and_rotation():
     templates = random_templates()
     rotation = np.linalg.qr(np.random.default_rng(2).normal(size=(7, 7)))[0]
     (origin, basis), (turned, turned_basis) = plane(templates), plane(3 * templates @ rotation)
-    np.testing.assert_allclose(turned, 3 * origin @ rotation, atol=1e-12)
-    np.testing.assert_allclose(turned_basis, basis @ rotation, atol=1e-12)
+    np.testing.assert_allclose(turned, 3 * origin @ rotation, atol=digits(1e-12))
+    np.testing.assert_allclose(turned_basis, basis @ rotation, atol=digits(1e-12))
 
 
 def test_nearly_parallel_templates_keep_an_orthonormal_basis():
@@ -77,7 +79,7 @@ def test_nearly_parallel_templates_keep_an_orthonormal_basis():
     first, direction, other = rng.normal(size=(3, 50))
     templates = np.stack([first, first + direction, first + 2 * direction + 1e-5 * other])
     basis = plane(templates)[1]
-    np.testing.assert_allclose(basis @ basis.T, np.eye(2), atol=1e-14)
+    np.testing.assert_allclose(basis @ basis.T, np.eye(2), atol=digits(1e-14, 1e-6))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
@@ -123,28 +125,28 @@ def test_equals_the_four_sums(labels):
     # unequal classes, and numbers that no example has
     features = np.random.default_rng(5).normal(size=(9, 4)) + np.eye(6)[labels][:, :4] * 2
     expected = plain_forms.class_separation(features, labels)
-    assert float(ops.class_separation(features, labels)) == approx(expected, rel=1e-10)
+    assert float(ops.class_separation(features, labels)) == approx(expected, rel=digits(1e-10))
     order = np.random.default_rng(6).permutation(9)
-    assert float(ops.class_separation(features[order], np.array(labels)[order])) == approx(expected, rel=1e-10)
+    assert float(ops.class_separation(features[order], np.array(labels)[order])) == approx(expected, rel=digits(1e-10))
     # cosine: the length of a row does not matter
     longer = features * np.arange(1, 10)[:, None]
-    assert float(ops.class_separation(longer, labels)) == approx(expected, rel=1e-10)
+    assert float(ops.class_separation(longer, labels)) == approx(expected, rel=digits(1e-10))
     assert float(ops.class_separation(features.astype("float32"), labels)) == approx(expected, rel=1e-5)
 
 
 def test_class_that_tells_nothing():
     # both classes hold both axes: within 1 - ½, in total 1 - ½
-    assert float(ops.class_separation([[1.0, 0], [0, 1], [1, 0], [0, 1]], [0, 0, 1, 1])) == approx(0, abs=1e-12)
+    assert float(ops.class_separation([[1.0, 0], [0, 1], [1, 0], [0, 1]], [0, 0, 1, 1])) == approx(0, abs=digits(1e-12))
 
 
 def test_opposite_directions():
     # class 0 is ±e1: mean 0, within 1; class 1 is e2: within 0. Mean of the means (0, ½): 1 - (½)/(1 - ¼) = ⅓
-    assert float(ops.class_separation([[1.0, 0], [-2, 0], [0, 3]], [0, 0, 1])) == approx(1 / 3, rel=1e-12)
+    assert float(ops.class_separation([[1.0, 0], [-2, 0], [0, 3]], [0, 0, 1])) == approx(1 / 3, rel=digits(1e-12))
 
 
 def test_row_of_zeros_has_cosine_zero_with_all():
     # class 0: e1 and 0, mean (½, 0), within ¾; class 1: e2, within 0. Centre (¼, ½): 1 - (⅜)/(1 - 5/16) = 5/11
-    assert float(ops.class_separation([[1.0, 0], [0, 0], [0, 1]], [0, 0, 1])) == approx(5 / 11, rel=1e-12)
+    assert float(ops.class_separation([[1.0, 0], [0, 0], [0, 1]], [0, 0, 1])) == approx(5 / 11, rel=digits(1e-12))
 
 
 def test_tight_clusters():
@@ -153,7 +155,7 @@ def test_tight_clusters():
     features = [[math.cos(e), math.sin(e)], [math.cos(e), -math.sin(e)], [math.sin(e), math.cos(e)]]
     features.append([-math.sin(e), math.cos(e)])
     expected = 1 - math.sin(e) ** 2 / (1 - math.cos(e) ** 2 / 2)
-    assert float(ops.class_separation(np.array(features), [0, 0, 1, 1])) == approx(expected, abs=1e-12)
+    assert float(ops.class_separation(np.array(features), [0, 0, 1, 1])) == approx(expected, abs=digits(1e-12))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,203 @@
+import math
+
+import keras
+import numpy as np
+import pytest
+
+import keras_ls as kls
+from keras_ls.losses.coefficient import number
+
+losses = kls.losses
+Schedule = kls.callbacks.SmoothingSchedule
+X = np.random.default_rng(0).normal(size=(12, 3)).astype("float32")
+Y = np.random.default_rng(1).integers(0, 4, 12)
+# XLA's compilations take seconds; on JAX the point is that the compiled step is made anew
+QUICK = {"jit_compile": "auto" if keras.backend.backend() == "jax" else False}
+
+
+def network():
+    keras.utils.set_random_seed(0)
+    return keras.Sequential([keras.Input((3,)), keras.layers.Dense(4)])
+
+
+def compiled(loss, **options):
+    model = network()
+    model.compile(keras.optimizers.SGD(0.5), loss, **{**QUICK, **options})
+    return model
+
+
+def fit(model, epochs, *callbacks, **options):
+    options = {"verbose": 0, "shuffle": False, "batch_size": 5, **options}
+    return model.fit(X, Y, epochs=epochs, callbacks=list(callbacks), **options).history
+
+
+def one_after_the_other(make, values):
+    """The same training by hand: an epoch with every value in turn, each with a loss of its own."""
+    model = network()
+    for value in values:
+        model.compile(keras.optimizers.SGD(0.5), make(value), **QUICK)
+        fit(model, 1)
+    return model
+
+
+def assert_same_weights(a, b):
+    for one, other in zip(a.get_weights(), b.get_weights()):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+# what it does to a training ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "schedule, values",
+    [
+        ([0.9, 0.0], [0.9, 0.0, 0.0]),  # the last one stays
+        (np.array([0.9, 0.4, 0.1]), [0.9, 0.4, 0.1]),
+        (lambda epoch, alpha: 0.2 * epoch, [0.0, 0.2, 0.4]),
+        (lambda epoch, alpha: alpha / 2, [0.4, 0.2, 0.1]),  # from the .8 it was made with
+    ],
+)
+def test_every_epoch_trains_with_its_value(schedule, values):
+    make = losses.SmoothedCrossentropy
+    model = compiled(make(0.8))
+    history = fit(model, 3, Schedule(schedule), validation_data=(X, Y))
+    assert history["label_smoothing"] == pytest.approx(values, rel=1e-6)
+    expected = one_after_the_other(make, values)
+    assert_same_weights(model, expected)
+    # the value of the last epoch stays, in evaluation too
+    loss = model.evaluate(X, Y, verbose=0)
+    assert loss == pytest.approx(expected.evaluate(X, Y, verbose=0), rel=1e-5)
+    assert history["val_loss"][-1] == pytest.approx(loss, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [losses.MaxSuppression, losses.ConfidencePenalty, lambda weight: losses.MarginSmoothing(0.5, weight)],
+    ids=["MaxSuppression", "ConfidencePenalty", "MarginSmoothing"],
+)
+def test_weights_of_penalties(make):
+    model = compiled(make(0.1))
+    history = fit(model, 3, Schedule([0.0, 2.0, 0.7], "weight"))
+    assert history["weight"] == [0.0, 2.0, 0.7]
+    assert_same_weights(model, one_after_the_other(make, [0.0, 2.0, 0.7]))
+
+
+def test_starts_at_the_epoch_that_training_starts_at():
+    model = compiled(losses.SmoothedCrossentropy(0.1))
+    history = fit(model, 4, Schedule([0.4, 0.3, 0.2, 0.1]), initial_epoch=2)
+    assert history["label_smoothing"] == [0.2, 0.1]
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_no_new_trace(jit_compile):
+    class Counting(losses.SmoothedCrossentropy):
+        calls = 0
+
+        def losses(self, labels, logits):
+            Counting.calls += 1
+            return super().losses(labels, logits)
+
+    model, counts = compiled(Counting(0.1), jit_compile=jit_compile), []
+    count = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: counts.append(Counting.calls))
+    fit(model, 4, Schedule([0.1, 0.6, 0.0, 0.3]), count, batch_size=6)
+    assert counts[0] > 0 and counts == counts[:1] * 4
+
+
+# several losses ------------------------------------------------------------------------------------------------------
+
+
+def two_headed(loss):
+    keras.utils.set_random_seed(0)
+    x = keras.Input((3,))
+    model = keras.Model(x, {"a": keras.layers.Dense(4, name="a")(x), "b": keras.layers.Dense(4, name="b")(x)})
+    model.compile(keras.optimizers.SGD(0.5), loss, **QUICK)
+    return model
+
+
+def fit_two(model, epochs, *callbacks):
+    y = {"a": Y, "b": 3 - Y}
+    return model.fit(X, y, 12, epochs, verbose=0, shuffle=False, callbacks=list(callbacks)).history
+
+
+def test_losses_of_several_outputs():
+    def both(alpha, other):
+        return {"a": losses.SmoothedCrossentropy(alpha), "b": losses.SmoothedCrossentropy(other)}
+
+    def by_hand(values):
+        model = two_headed(both(0.0, 0.0))
+        for pair in values:
+            model.compile(keras.optimizers.SGD(0.5), both(*pair), **QUICK)
+            fit_two(model, 1)
+        return model
+
+    loss = both(0.1, 0.2)
+    model = two_headed(loss)
+    assert fit_two(model, 2, Schedule([0.5, 0.9]))["label_smoothing"] == [0.5, 0.9]
+    assert_same_weights(model, by_hand([(0.5, 0.5), (0.9, 0.9)]))
+    # each from its own value
+    loss = both(0.1, 0.2)
+    fit_two(two_headed(loss), 2, Schedule(lambda epoch, alpha: 2 * alpha))
+    assert [number(loss[k].label_smoothing) for k in "ab"] == pytest.approx([0.4, 0.8])
+    # one of them alone
+    loss = both(0.1, 0.2)
+    model = two_headed(loss)
+    fit_two(model, 2, Schedule([0.5, 0.9], loss=loss["b"]))
+    assert_same_weights(model, by_hand([(0.1, 0.5), (0.1, 0.9)]))
+
+
+def test_losses_of_others_are_left_alone():
+    theirs = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    ours = losses.SmoothedCrossentropy(0.1)
+    fit_two(two_headed({"a": theirs, "b": ours}), 1, Schedule([0.7]))
+    assert number(ours.label_smoothing) == 0.7
+
+
+# under a strategy ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("within", [False, True], ids=["outside", "within its scope"])
+def test_under_a_strategy(two_replicas, within):
+    values = [0.9, 0.0, 0.5]
+    with two_replicas.scope():
+        model = compiled(losses.SmoothedCrossentropy(0.1))
+        if within:
+            history = fit(model, 3, Schedule(values))
+    if not within:
+        history = fit(model, 3, Schedule(values))
+    assert history["label_smoothing"] == values
+    assert_same_weights(model, one_after_the_other(losses.SmoothedCrossentropy, values))
+
+
+# errors --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_model_without_such_a_loss():
+    message = r"Expected a loss with `label_smoothing`, such as .*SmoothedCrossentropy.* in compile\(\)\. Received: "
+    for loss in (keras.losses.SparseCategoricalCrossentropy(from_logits=True), losses.FocalCrossentropy()):
+        with pytest.raises(ValueError, match=message + "<"):
+            fit(compiled(loss), 1, Schedule([0.1]))
+    with pytest.raises(ValueError, match=message + "'sparse_categorical_crossentropy'"):
+        fit(compiled("sparse_categorical_crossentropy"), 1, Schedule([0.1]))
+    with pytest.raises(ValueError, match=r"Expected a loss with `weight`.*Received: <.*SmoothedCrossentropy"):
+        fit(compiled(losses.SmoothedCrossentropy()), 1, Schedule([0.1], "weight"))
+    with pytest.raises(ValueError, match=r"Expected a loss with `name`"):
+        fit(compiled(losses.SmoothedCrossentropy()), 1, Schedule([0.1], "name"))
+
+
+@pytest.mark.parametrize("value", [1.0, -0.1, math.nan, None, "0.1"])
+def test_values_that_the_loss_does_not_take(value):
+    loss = losses.SmoothedCrossentropy(0.3)
+    with pytest.raises(ValueError) as error:
+        fit(compiled(loss), 2, Schedule([0.2, value]))
+    assert str(error.value) == f"Expected `label_smoothing` in [0, 1). Received: {value!r}."
+    assert number(loss.label_smoothing) == 0.2
+
+
+@pytest.mark.parametrize("schedule", [[], (), 0.1, "linear", None])
+def test_bad_schedules(schedule):
+    with pytest.raises(
+        ValueError, match=r"^Expected `schedule` to be a function or at least one value in a list\. Rec"
+    ):
+        Schedule(schedule)
