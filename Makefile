@@ -7,7 +7,7 @@ BACKEND_TESTS = $(foreach room,ops losses metrics,tests/$(room) keras_ls/$(room)
 .PHONY: help study test test-backends lint bench docs saved_models clean
 
 help:
-	@echo "make study         the paper's three studies on real digits, about two minutes; results in runs/tiny"
+	@echo "make study         the studies on real digits, about two minutes; results in runs/tiny"
 	@echo "make test          the whole test suite"
 	@echo "make test-backends the tests of ops, losses and metrics on JAX and PyTorch"
 	@echo "make lint          style of code and docstrings"
@@ -17,7 +17,7 @@ help:
 	@echo "PYTHON=python3.12 make study   uses that interpreter"
 
 study: $(VENV)/.study
-	$(BIN)/keras-ls run projection calibration distillation --size tiny
+	$(BIN)/keras-ls run accuracy projection calibration distillation --size tiny
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2

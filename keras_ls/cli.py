@@ -145,6 +145,8 @@ def _print_result(result):
         drawn = Table(*table.columns, title=table.title, title_justify="left")
         for row in table.rows:
             drawn.add_row(*row)
+        for column, cells in zip(drawn.columns[:2], zip(*table.rows)):
+            column.no_wrap = not any("±" in cell for cell in cells)  # names stay whole, intervals may break
         console.print(drawn)
         console.print(table.note, style="dim", highlight=False)
     directions = Table("claim", "paper", "difference here", "verdict", title="Directions", title_justify="left")

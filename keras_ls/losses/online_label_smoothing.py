@@ -184,9 +184,9 @@ class OnlineLabelSmoothing(ClassificationLoss):
             self._move(sum_over_replicas(K.convert_to_tensor(self._sums.value)), due)
         elif not self.moved_by_callback:
             warnings.warn(
-                "OnlineLabelSmoothing trains with soft labels that never move. Add "
-                "keras_ls.callbacks.SoftLabelUpdate() to the callbacks of `fit`, give `steps_per_epoch`, or call "
-                "`update()` after every epoch.",
+                "OnlineLabelSmoothing trains, and nothing moves its soft labels yet. In `fit` add "
+                "keras_ls.callbacks.SoftLabelUpdate() to the callbacks; elsewhere give `steps_per_epoch`, or call "
+                "`update()` after every epoch and take this for a reminder.",
                 stacklevel=2,
             )
             self.moved_by_callback = True  # say it once

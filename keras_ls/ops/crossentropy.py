@@ -11,7 +11,7 @@ from keras_ls.ops.gradients import backward_inputs
 from keras_ls.ops.precision import at_least_float32
 from keras_ls.ops.smoothing import align_labels, classes_last, pick_inside
 
-FEW_CLASSES = 32  # up to here subtracting a dense row is faster than scattering one number into it
+FEW_CLASSES = 32  # up to here a few small operations on dense rows are faster than one softmax and a scattered number
 
 
 def smoothed_crossentropy(labels, logits, label_smoothing=0.0, prior=None, axis=-1):
@@ -80,34 +80,34 @@ def _integer_crossentropy(labels, logits, alpha, prior):
     num_classes = logits.shape[-1]
     inside = K.logical_and(labels >= 0, labels < num_classes)
     labels = K.where(inside, labels, K.zeros_like(labels))
-    if prior is not None:
+    if prior is None:
+        share_of_class = 1 / num_classes
+    else:
         possible = prior > 0
-        prior = K.convert_to_tensor(prior, dtype=logits.dtype)
+        prior = share_of_class = K.convert_to_tensor(prior, dtype=logits.dtype)
 
     def parts(z):
         top = K.max(z, axis=-1, initial=float("-inf"))  # of an empty batch, too
-        e = K.exp(z - K.expand_dims(top, -1))
+        p, log_total = _softmax(z, top)
         z_y = pick_inside(z, labels) - top
         if prior is None:
             z_u = mean(z, axis=-1) - top
         else:  # a class that has no part in the prior may have a logit of -inf
             z_u = matmul(z if possible.all() else K.where(possible, z, K.zeros_like(z)), prior) - top
-        return e, K.sum(e, axis=-1), z_y, z_u
+        return p, log_total, z_y, z_u
 
     @K.custom_gradient
     def losses(z, alpha):
         forward = parts(z)
-        _, total, z_y, z_u = forward
-        value = K.log(total) - (1.0 - alpha) * z_y - _share(alpha, z_u)
+        _, log_total, z_y, z_u = forward
+        value = log_total - (1.0 - alpha) * z_y - _share(alpha, z_u)
 
         def gradient(*args, upstream=None):
             upstream, (inputs, share) = backward_inputs(args, upstream, (z, alpha))
-            e, total, z_y, z_u = forward if inputs is z else parts(inputs)
-            # the steps below run in place where the backend reuses buffers: no second tensor of this size
-            d = e * K.expand_dims(upstream / total, -1)
-            smooth = K.expand_dims(share * upstream, -1)
-            d = d - (smooth / num_classes if prior is None else smooth * prior)
-            return subtract_at(d, labels, (1.0 - share) * upstream), K.sum(upstream * (z_y - z_u))
+            p, _, z_y, z_u = forward if inputs is z else parts(inputs)
+            # each step runs in place where the backend reuses buffers: no second tensor of this size
+            d = subtract_at(p - share * share_of_class, labels, 1.0 - share) * K.expand_dims(upstream, -1)
+            return d, K.sum(upstream * (z_y - z_u))
 
         return value, gradient
 
@@ -115,12 +115,29 @@ def _integer_crossentropy(labels, logits, alpha, prior):
     return losses(logits, alpha) * K.where(inside, K.ones((), logits.dtype), K.full((), float("nan"), logits.dtype))
 
 
-def subtract_at(x, labels, values):
-    """`x[i, labels[i]] - values[i]` in the place of `x[i, labels[i]]`, without a copy of `x` where it can be had."""
-    compiled = _compiled_by_xla()
-    if compiled or x.shape[-1] <= FEW_CLASSES:  # XLA makes one loop of it, and would copy x to scatter into it
-        return x - K.one_hot(labels, x.shape[-1], dtype=x.dtype) * K.expand_dims(values, -1)
+def _softmax(z, top):
+    """`p = softmax(z)` and `log Σ_k exp(z_k - top)`, with `top` the largest logit."""
+    if _compiled_by_xla() or z.shape[-1] <= FEW_CLASSES:
+        e = K.exp(z - K.expand_dims(top, -1))
+        total = K.sum(e, axis=-1)
+        return e / K.expand_dims(total, -1), K.log(total)
+    # one kernel instead of four; the largest p is exp(0) / total, at least 1/K, so that no digits are lost
+    p = K.softmax(z, axis=-1)
+    largest = K.max(p, axis=-1, initial=0.0)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        with tf.control_dependencies([largest]):  # while it is read, nothing else can take the place of p
+            p = tf.identity(p)
+    return p, -K.log(largest)
+
+
+def subtract_at(x, labels, value):
+    """`x[i, labels[i]] - value` in the place of `x[i, labels[i]]`, without a copy of `x` where it can be had."""
+    if _compiled_by_xla() or x.shape[-1] <= FEW_CLASSES:  # XLA makes one loop of it, and would copy x to scatter into it
+        return x - value * K.one_hot(labels, x.shape[-1], dtype=x.dtype)
     index = K.stack([K.arange(K.shape(x)[0], dtype="int32"), labels], axis=-1)
+    values = K.broadcast_to(value, K.shape(labels))
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 

@@ -143,9 +143,10 @@ class AccuracyStudy(Study):
         }
 
     def _table(self, values):
+        several = len(self.datasets) > 1
         rows = tuple(
             (
-                data.load(dataset).source,
+                *([dataset] if several else []),
                 label,
                 *(estimate(values[dataset][method][key]).format(digits) for key, (_, digits) in MEASURES.items()),
                 PAPER.get(method, "–"),
@@ -156,7 +157,7 @@ class AccuracyStudy(Study):
         return Table(
             title="Label smoothing and its successors, on the same networks, data and seeds",
             columns=(
-                "data",
+                *(["data"] if several else []),
                 "loss",
                 *(heading for heading, _ in MEASURES.values()),
                 "paper: accuracy",
@@ -183,13 +184,13 @@ class AccuracyStudy(Study):
 
     def _directions(self, values):
         def pairs(key, smaller, larger):
-            return {data.load(d).source: (values[d][smaller][key], values[d][larger][key]) for d in self.datasets}
+            return {d: (values[d][smaller][key], values[d][larger][key]) for d in self.datasets}
 
         return (
             direction_at_points(
                 "Smoothing is more accurate than hard labels",
                 pairs("accuracy", "hard", "smoothed"),
-                "86.8 ± 0.2 → 86.7 ± 0.3 (table 2)",
+                "CIFAR-10: 86.8 → 86.7, CIFAR-100: 72.1 → 72.7 (table 2)",
             ),
             direction_at_points(
                 "Smoothing lowers the ECE", pairs("ece", "smoothed", "hard"), ".150 → .024 (CIFAR-100, table 3)"
