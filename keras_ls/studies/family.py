@@ -24,9 +24,9 @@ FAMILY = {
     "online": Member(
         "online smoothing α=.5", lambda k, steps, alpha: losses.OnlineLabelSmoothing(k, 0.5, steps_per_epoch=steps)
     ),
-    "margin": Member("margin (MbLS) m=10 λ=.1", lambda k, steps, alpha: losses.MarginSmoothing(10.0, 0.1)),
+    "margin": Member("margin (MbLS)", lambda k, steps, alpha: losses.MarginSmoothing(10.0, 0.1)),
     "max-suppression": Member("max suppression α=.1", lambda k, steps, alpha: losses.MaxSuppression(0.1)),
-    "confidence-penalty": Member("confidence penalty β=.1", lambda k, steps, alpha: losses.ConfidencePenalty(0.1)),
+    "confidence-penalty": Member("confidence penalty", lambda k, steps, alpha: losses.ConfidencePenalty(0.1)),
     "focal": Member("focal γ=3", lambda k, steps, alpha: losses.FocalCrossentropy(3.0)),
     "flsd-53": Member("focal FLSD-53", lambda k, steps, alpha: losses.FocalCrossentropy("flsd-53")),
 }

@@ -13,23 +13,27 @@ each_dtype = pytest.mark.parametrize("dtype", [*list(DTYPES)[:3], pytest.param("
 CLOSED = ["left", "right"]
 
 
+# JAX compiles anew for every size
+ON_JAX = keras.backend.backend() == "jax"
+BINS = (1, 2, 3, 7, 10, 15, 30) if ON_JAX else range(1, 31)
+
 # equal width --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("closed", CLOSED)
 @each_dtype
 def test_every_edge_and_its_neighbours(dtype, closed):
-    for num_bins in range(1, 31):
+    for num_bins in BINS:
         edges = (np.arange(num_bins + 1) / num_bins).astype(DTYPES[dtype])
         above = np.nextafter(edges[:-1], DTYPES[dtype](2))
         below = np.nextafter(edges[1:], DTYPES[dtype](-1))
         m = np.arange(num_bins)
         # [m/B, (m+1)/B) and 1.0 in the last; (m/B, (m+1)/B] and 0.0 in the first
         on_edge = [*m, num_bins - 1] if closed == "left" else [0, *m]
-        for values, expected in ((edges, on_edge), (above, m), (below, m)):
-            index = ops.uniform_bin_index(convert_to_tensor(values), num_bins, closed)
-            assert keras.backend.standardize_dtype(index.dtype) == "int32"
-            np.testing.assert_array_equal(index, expected, err_msg=f"{num_bins} bins, {closed}, {dtype}")
+        values, expected = np.concatenate([edges, above, below]), np.concatenate([on_edge, m, m])
+        index = ops.uniform_bin_index(convert_to_tensor(values), num_bins, closed)
+        assert keras.backend.standardize_dtype(index.dtype) == "int32"
+        np.testing.assert_array_equal(index, expected, err_msg=f"{num_bins} bins, {closed}, {dtype}")
 
 
 @each_dtype
@@ -72,8 +76,8 @@ def quantile(values, num_bins, closed="left", weight=None):
 @pytest.mark.parametrize("closed", CLOSED)
 def test_quantile_edges_at_every_size(closed):
     # among them 46 examples in 10 bins: .7 · 45 is 31.499999999999996 in floating point, and 31.5 rounds up
-    for num_bins in (1, 2, 3, 10, 15, 20):
-        for n in (1, 2, 3, 7, 45, 46, 47, 86, 100):
+    for num_bins in (1, 10, 15) if ON_JAX else (1, 2, 3, 10, 15, 20):
+        for n in (1, 3, 46, 100) if ON_JAX else (1, 2, 3, 7, 45, 46, 47, 86, 100):
             values = np.random.default_rng(n).permutation(n) / n
             expected = plain_forms.quantile_index(values, num_bins, closed)
             assert quantile(values, num_bins, closed) == expected, (num_bins, n)
