@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+# pip passes on setuptools' general advice on editable installations as if it were a warning
+PIP = PYTHONWARNINGS="ignore:Editable installation" $(BIN)/python -m pip install --quiet --disable-pip-version-check
 BACKEND_TESTS = $(foreach room,ops losses metrics,tests/$(room) keras_ls/$(room)) tests/equivalence
 
 .PHONY: help study test test-backends lint bench docs saved_models clean
@@ -47,15 +49,15 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c "import sys; v = sys.version.split()[0]; sys.exit(sys.version_info < (3, 10) and f'Expected Python 3.10 or later. Received: {v}. Set PYTHON=python3.12, for one.')"
 	@$(PYTHON) -c "import ensurepip" 2>/dev/null || { echo "Expected Python with venv. Received: none. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(PIP) --upgrade pip
 
 $(VENV)/.study: setup.cfg pyproject.toml | $(VENV)/bin/python
 	@echo "Installing TensorFlow, Keras and the rest into $(VENV): a few minutes, once."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	$(PIP) -e .
 	@touch $@
 
 $(VENV)/.test-backends: EXTRAS = test,jax,torch
 $(VENV)/.test $(VENV)/.test-backends $(VENV)/.bench $(VENV)/.docs: $(VENV)/.%: setup.cfg pyproject.toml | $(VENV)/bin/python
 	@echo "Installing keras_ls with what \"make $*\" needs into $(VENV): a few minutes, once."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[$(or $(EXTRAS),$*)]"
+	$(PIP) -e ".[$(or $(EXTRAS),$*)]"
 	@touch $@
