@@ -4,6 +4,7 @@ import ctypes
 import importlib
 import json
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -36,7 +37,7 @@ class Candidate:
         self._ask("prepare", *arguments)
 
     def seconds(self):
-        """Seconds of one run."""
+        """Seconds of one run, right after another."""
         return self._ask("seconds")
 
     def peak_bytes(self):
@@ -61,8 +62,11 @@ class Candidate:
 def medians(candidates, repeats):
     """The median seconds of each prepared candidate, by name: `repeats` rounds of all of them."""
     seconds = {c.name: [] for c in candidates}
+    order = random.Random(0)
     for _ in range(repeats):
-        for candidate in candidates:
+        # nobody always follows the same other, whose idle threads may still be waiting busily
+        for candidate in order.sample(candidates, len(candidates)):
+            time.sleep(0.05)
             seconds[candidate.name].append(candidate.seconds())
     return {name: statistics.median(values) for name, values in seconds.items()}
 
@@ -102,6 +106,7 @@ def _serve(module, name):
             run = make(*arguments)
             run()
         elif what == "seconds":
+            run()  # another process had the cores: as in a training loop, threads and caches are warm when it counts
             start = time.perf_counter()
             run()
             answer = time.perf_counter() - start
