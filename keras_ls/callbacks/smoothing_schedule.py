@@ -9,7 +9,8 @@ from keras_ls.losses.coefficient import Coefficient, number
 class SmoothingSchedule(keras.callbacks.Callback):
     """Sets the smoothing of the model's losses before every epoch, without a new trace.
 
-    The value goes to the logs under `attribute`. (JAX keeps the values of variables outside the model in its traces:
+    The value goes to the logs under `attribute`; with several such losses under `{output}_{attribute}`.
+    (JAX keeps the values of variables outside the model in its traces:
     there the training step is traced again when the value changes.)
 
     Args:
@@ -17,7 +18,7 @@ class SmoothingSchedule(keras.callbacks.Callback):
             list, one value an epoch, of which the last stays.
         attribute: what to set: "label_smoothing", or "weight" of `MaxSuppression`, `ConfidencePenalty` and
             `MarginSmoothing`.
-        loss: the loss to set it on; None for every loss of the model that has it.
+        loss: the loss to set it on; None for every loss of the model that has it, which then all get the same value.
 
     Raises:
         ValueError: for a model without such a loss, and for values that the loss does not take.
@@ -56,22 +57,34 @@ class SmoothingSchedule(keras.callbacks.Callback):
             self.model.make_test_function(force=True)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Adds the value to `logs`."""
-        if logs is not None:
-            logs[self.attribute] = number(getattr(self._losses()[0], self.attribute))
+        """Adds the values to `logs`."""
+        if logs is None:
+            return
+        prefixes = self._prefixes()
+        for loss in self._losses():
+            logs[prefixes.get(id(loss), "") + self.attribute] = number(getattr(loss, self.attribute))
 
     def _losses(self):
-        found = [
-            loss
-            for loss in keras.tree.flatten(self.model.loss if self.loss is None else self.loss)
-            if isinstance(getattr(type(loss), self.attribute, None), Coefficient)
-        ]
+        found = self._having(self.model.loss if self.loss is None else self.loss)
         if not found:
             raise ValueError(
                 f"Expected a loss with `{self.attribute}`, such as keras_ls.losses.SmoothedCrossentropy(0.1) in "
                 f"compile(). Received: {self.model.loss if self.loss is None else self.loss!r}."
             )
         return found
+
+    def _prefixes(self):
+        """What sets several losses apart in the logs: the names of their outputs, as for Keras's own logs of losses."""
+        losses = self.model.loss
+        if len(self._having(losses)) < 2:
+            return {}
+        outputs = losses.items() if isinstance(losses, dict) else zip(self.model.output_names, losses)
+        return {id(loss): f"{output}_" for output, loss in outputs}
+
+    def _having(self, losses):
+        return [
+            x for x in keras.tree.flatten(losses) if isinstance(getattr(type(x), self.attribute, None), Coefficient)
+        ]
 
 
 def _steps(values):

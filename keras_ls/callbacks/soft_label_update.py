@@ -45,8 +45,14 @@ class SoftLabelUpdate(keras.callbacks.Callback):
                     f"steps_per_epoch={loss.steps_per_epoch}. Leave one of them out."
                 )
             loss.moved_by_callback = True
+            loss.forget()  # of an epoch that was cut short, or of a `fit` without this callback
 
     def on_epoch_end(self, epoch, logs=None):
         """Moves the soft labels."""
         for loss in self._losses:
             loss.update()
+
+    def on_train_end(self, logs=None):
+        """Leaves the losses to what comes next."""
+        for loss in self._losses:
+            loss.moved_by_callback = loss._reminded = False

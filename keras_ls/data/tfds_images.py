@@ -1,6 +1,9 @@
 """MNIST and CIFAR-10 through TensorFlow Datasets, which downloads them once."""
 
+import contextlib
 import os
+import urllib.error
+import urllib.request
 
 import numpy as np
 
@@ -30,7 +33,7 @@ def mnist():
     Reference:
         LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998.
     """
-    return _load("mnist", "MNIST")
+    return _load("mnist", "MNIST", "https://storage.googleapis.com")
 
 
 def cifar10():
@@ -52,15 +55,17 @@ def cifar10():
     Reference:
         Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
     """
-    return _load("cifar10", "CIFAR-10")
+    return _load("cifar10", "CIFAR-10", "https://www.cs.toronto.edu")
 
 
-def _load(name, source):
+def _load(name, source, host):
     import tensorflow_datasets as tfds
 
     # read here, as TensorFlow Datasets reads it only when it is first imported
     folder = os.environ.get("TFDS_DATA_DIR") or None
     try:
+        if not tfds.builder(name, data_dir=folder).data_path.exists():
+            _check_reachable(host)  # TensorFlow Datasets itself would try for minutes
         parts, info = tfds.load(
             name, split=["train", "test"], data_dir=folder, batch_size=-1, as_supervised=True, with_info=True
         )
@@ -82,6 +87,11 @@ def _load(name, source):
         class_names=tuple(info.features["label"].names),
         source=source,
     )
+
+
+def _check_reachable(host):
+    with contextlib.suppress(urllib.error.HTTPError):  # which is an answer
+        urllib.request.urlopen(host, timeout=10).close()
 
 
 def _unit(pixels):

@@ -43,7 +43,8 @@ class BinarySmoothedCrossentropy(ReplicaExactLoss):
         Nats; a scalar, or one value an example for `reduction="none"`.
 
     Raises:
-        ValueError: for α outside [0, 1), rates outside [0, 1], labels outside [0, 1] or of another shape.
+        ValueError: for α outside [0, 1), rates outside [0, 1], labels outside [0, 1] (in a traced step as for
+            `SmoothedCrossentropy`) or of another shape.
 
     Examples:
         Targets .95 and .05 at p = ½: `log 2`, whatever the labels.

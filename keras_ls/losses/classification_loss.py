@@ -24,6 +24,8 @@ class ClassificationLoss(ReplicaExactLoss):
         super().__init__(**kwargs)
         self.from_logits = bool(from_logits)
         self.ignore_class = checked_class("ignore_class", ignore_class)
+        if checked_class("axis", axis) is None:
+            raise ValueError("Expected `axis` to be an integer. Received: None.")
         self.axis = axis
 
     def valid(self, y_true, y_pred):

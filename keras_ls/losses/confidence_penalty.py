@@ -3,13 +3,11 @@
 import keras
 
 from keras_ls import ops
-from keras_ls.losses.classification_loss import ClassificationLoss
-from keras_ls.losses.coefficient import Coefficient, number
-from keras_ls.ops.checks import checked_non_negative
+from keras_ls.losses.penalised_crossentropy import PenalisedCrossentropy
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
-class ConfidencePenalty(ClassificationLoss):
+class ConfidencePenalty(PenalisedCrossentropy):
     """Cross-entropy less the entropy of the prediction.
 
     `ℓ = -log p_y - β H(p)`, with `H(p) = -Σ_k p_k log p_k`. Up to a constant this adds `β KL(p ‖ uniform)`; label
@@ -39,7 +37,8 @@ class ConfidencePenalty(ClassificationLoss):
         Nats; a scalar, or one value an example for `reduction="none"`.
 
     Raises:
-        ValueError: for a negative weight, labels that do not fit or are out of range.
+        ValueError: for a negative weight, labels that do not fit or are out of range (in a traced step
+            as for `SmoothedCrossentropy`).
 
     Examples:
         `log 2 - .1 log 2`:
@@ -52,8 +51,6 @@ class ConfidencePenalty(ClassificationLoss):
         Pereyra et al., "Regularizing Neural Networks by Penalizing Confident Output Distributions", 2017.
     """
 
-    weight = Coefficient(checked_non_negative)
-
     def __init__(
         self,
         weight=0.1,
@@ -64,14 +61,16 @@ class ConfidencePenalty(ClassificationLoss):
         name="confidence_penalty",
         dtype=None,
     ):
-        super().__init__(from_logits, ignore_class, axis, name=name, reduction=reduction, dtype=dtype)
-        self.weight = weight
+        super().__init__(
+            weight,
+            from_logits=from_logits,
+            ignore_class=ignore_class,
+            axis=axis,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
+        )
 
-    def losses(self, labels, logits):
-        """Per-example losses."""
-        penalty = ops.entropy(logits)
-        return ops.smoothed_crossentropy(labels, logits) - keras.ops.cast(self.weight, logits.dtype) * penalty
-
-    def get_config(self):
-        """Constructor arguments, for serialisation."""
-        return {**super().get_config(), "weight": number(self.weight)}
+    def penalty(self, logits):
+        """Per-example penalties."""
+        return -ops.entropy(logits)

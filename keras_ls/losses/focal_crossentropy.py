@@ -14,9 +14,9 @@ class FocalCrossentropy(ClassificationLoss):
     `ℓ = -(1 - p_y)^γ log p_y`. With `gamma="flsd-53"` (sample-dependent, FLSD-53) γ is 5 where `p_y < .2` and 3
     elsewhere.
 
-    When: for calibration without smoothed targets: it is at least `KL(q ‖ p) - γ H(p)`, so that confident predictions
-    earn less. γ = 3 and FLSD-53 are what Mukhoti et al. recommend. Its minimiser is not the true distribution, so that
-    networks can end under-confident: check a fitted temperature below 1.
+    When: for calibration without smoothed targets: for γ >= 1 it is at least `KL(q ‖ p) - γ H(p)`, so that confident
+    predictions earn less. γ = 3 and FLSD-53 are what Mukhoti et al. recommend. Its minimiser is not the true
+    distribution, so that networks can end under-confident: check a fitted temperature below 1.
 
     Args:
         gamma: γ >= 0, or "flsd-53".
@@ -36,7 +36,8 @@ class FocalCrossentropy(ClassificationLoss):
         Nats; a scalar, or one value an example for `reduction="none"`.
 
     Raises:
-        ValueError: for another γ, dense labels, labels out of range.
+        ValueError: for another γ, dense labels, labels out of range (in a traced step
+            as for `SmoothedCrossentropy`).
 
     Examples:
         p_y = ½ and ⅒: `(½)³ log 2` and `(9/10)⁵ log 10`.

@@ -3,13 +3,12 @@
 import keras
 
 from keras_ls import ops
-from keras_ls.losses.classification_loss import ClassificationLoss
-from keras_ls.losses.coefficient import Coefficient, number
+from keras_ls.losses.penalised_crossentropy import PenalisedCrossentropy
 from keras_ls.ops.checks import checked_non_negative
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
-class MarginSmoothing(ClassificationLoss):
+class MarginSmoothing(PenalisedCrossentropy):
     """Cross-entropy plus a penalty on logits that fall more than a margin behind the largest one (MbLS).
 
     `ℓ = -log p_y + λ · 1/K Σ_k max(0, max_j z_j - z_k - m)`. The paper writes a sum over the classes; its code, with
@@ -41,7 +40,8 @@ class MarginSmoothing(ClassificationLoss):
         Nats plus λ times units of logits; a scalar, or one value an example for `reduction="none"`.
 
     Raises:
-        ValueError: for a negative margin or weight, labels that do not fit or are out of range.
+        ValueError: for a negative margin or weight, labels that do not fit or are out of range (in a traced step
+            as for `SmoothedCrossentropy`).
 
     Examples:
         `log(1 + e^-12) + .1 · (12 - 10) / 2`:
@@ -54,8 +54,6 @@ class MarginSmoothing(ClassificationLoss):
         Liu et al., "The Devil is in the Margin: Margin-based Label Smoothing for Network Calibration", 2022.
     """
 
-    weight = Coefficient(checked_non_negative)
-
     def __init__(
         self,
         margin=10.0,
@@ -67,15 +65,21 @@ class MarginSmoothing(ClassificationLoss):
         name="margin_smoothing",
         dtype=None,
     ):
-        super().__init__(from_logits, ignore_class, axis, name=name, reduction=reduction, dtype=dtype)
+        super().__init__(
+            weight,
+            from_logits=from_logits,
+            ignore_class=ignore_class,
+            axis=axis,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
+        )
         self.margin = checked_non_negative("margin", margin)
-        self.weight = weight
 
-    def losses(self, labels, logits):
-        """Per-example losses."""
-        penalty = ops.excess_margin(logits, self.margin)
-        return ops.smoothed_crossentropy(labels, logits) + keras.ops.cast(self.weight, logits.dtype) * penalty
+    def penalty(self, logits):
+        """Per-example penalties."""
+        return ops.excess_margin(logits, self.margin)
 
     def get_config(self):
         """Constructor arguments, for serialisation."""
-        return {**super().get_config(), "margin": self.margin, "weight": number(self.weight)}
+        return {**super().get_config(), "margin": self.margin}

@@ -3,13 +3,11 @@
 import keras
 
 from keras_ls import ops
-from keras_ls.losses.classification_loss import ClassificationLoss
-from keras_ls.losses.coefficient import Coefficient, number
-from keras_ls.ops.checks import checked_non_negative
+from keras_ls.losses.penalised_crossentropy import PenalisedCrossentropy
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
-class MaxSuppression(ClassificationLoss):
+class MaxSuppression(PenalisedCrossentropy):
     """Cross-entropy plus a penalty on the largest logit (MaxSup).
 
     `ℓ = -log p_y + α (max_k z_k - 1/K Σ_k z_k)`. Label smoothing is the same with `z_y` in the place of the largest
@@ -40,7 +38,8 @@ class MaxSuppression(ClassificationLoss):
         Nats plus α times units of logits; a scalar, or one value an example for `reduction="none"`.
 
     Raises:
-        ValueError: for a negative weight, labels that do not fit or are out of range.
+        ValueError: for a negative weight, labels that do not fit or are out of range (in a traced step
+            as for `SmoothedCrossentropy`).
 
     Examples:
         `log 2 + .1 · 0`, and for the wrong class `log(1 + e^3) + .1 · 1.5`:
@@ -54,8 +53,6 @@ class MaxSuppression(ClassificationLoss):
         Zhou et al., "MaxSup: Overcoming Representation Collapse in Label Smoothing", 2025.
     """
 
-    weight = Coefficient(checked_non_negative)
-
     def __init__(
         self,
         weight=0.1,
@@ -66,14 +63,16 @@ class MaxSuppression(ClassificationLoss):
         name="max_suppression",
         dtype=None,
     ):
-        super().__init__(from_logits, ignore_class, axis, name=name, reduction=reduction, dtype=dtype)
-        self.weight = weight
+        super().__init__(
+            weight,
+            from_logits=from_logits,
+            ignore_class=ignore_class,
+            axis=axis,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
+        )
 
-    def losses(self, labels, logits):
-        """Per-example losses."""
-        penalty = ops.top_logit_excess(logits)
-        return ops.smoothed_crossentropy(labels, logits) + keras.ops.cast(self.weight, logits.dtype) * penalty
-
-    def get_config(self):
-        """Constructor arguments, for serialisation."""
-        return {**super().get_config(), "weight": number(self.weight)}
+    def penalty(self, logits):
+        """Per-example penalties."""
+        return ops.top_logit_excess(logits)

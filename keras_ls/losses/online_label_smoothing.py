@@ -9,7 +9,7 @@ from keras_ls.losses.classification_loss import ClassificationLoss
 from keras_ls.losses.coefficient import Coefficient, number
 from keras_ls.losses.reduction import sum_over_replicas
 from keras_ls.ops.checks import check_integer_labels, checked_count, checked_fraction
-from keras_ls.ops.crossentropy import zero_where_impossible
+from keras_ls.ops.crossentropy import weighted, zero_where_impossible
 from keras_ls.ops.examples import flatten_examples
 from keras_ls.ops.gradients import backward_inputs
 from keras_ls.ops.masks import get_keras_mask
@@ -55,7 +55,8 @@ class OnlineLabelSmoothing(ClassificationLoss):
         Nats; a scalar, or one value an example for `reduction="none"`.
 
     Raises:
-        ValueError: for α outside [0, 1), another number of classes, dense labels, labels out of range.
+        ValueError: for α outside [0, 1), another number of classes, dense labels, labels out of range (in a traced step
+            as for `SmoothedCrossentropy`).
 
     Examples:
         >>> import keras_ls as kls
@@ -91,6 +92,7 @@ class OnlineLabelSmoothing(ClassificationLoss):
         self.label_smoothing = label_smoothing
         self.steps_per_epoch = None if steps_per_epoch is None else checked_count("steps_per_epoch", steps_per_epoch)
         self.moved_by_callback = False  # set by `callbacks.SoftLabelUpdate`
+        self._reminded = False
         square = (self.num_classes, self.num_classes)
         once = {"trainable": False, "aggregation": "only_first_replica"}  # replicas assign the same values
         self.soft_labels = keras.Variable(
@@ -137,7 +139,7 @@ class OnlineLabelSmoothing(ClassificationLoss):
         alpha = K.cast(self.label_smoothing, log_p.dtype)
         soft = K.take(self.soft_labels.value, K.clip(K.cast(labels, "int32"), 0, self.num_classes - 1), axis=0)
         log_p_soft = K.sum(zero_where_impossible(K.cast(soft, log_p.dtype), log_p), axis=-1)
-        return -(1.0 - alpha) * pick(log_p, labels) - alpha * log_p_soft
+        return -(1.0 - alpha) * pick(log_p, labels) - weighted(alpha, log_p_soft)
 
     def observe(self, y_true, y_pred, sample_weight=None):
         """Adds the right predictions of a batch to what `update` will make of them; the arguments of a call."""
@@ -159,22 +161,30 @@ class OnlineLabelSmoothing(ClassificationLoss):
 
     def update(self):
         """Moves the soft labels to the mean of what was observed since the last move."""
+        self._reminded = True
         self._move(self._sums.value, True)
+
+    def forget(self):
+        """Drops what was observed since the last move."""
+        self._sums.assign(K.zeros(self._sums.shape))
 
     def reset(self):
         """Back to uniform soft labels and nothing observed, for another training."""
         self.soft_labels.assign(K.full(self.soft_labels.shape, 1 / self.num_classes))
-        self._sums.assign(K.zeros(self._sums.shape))
+        self.forget()
         self._step.assign(0)
 
     def _learn(self, *batch):
-        if keras.backend.backend() == "jax":
-            if self.steps_per_epoch is not None:
-                raise ValueError(
-                    "Expected the TensorFlow or PyTorch backend for `steps_per_epoch`: on JAX OnlineLabelSmoothing "
-                    f"cannot learn by itself. Received: steps_per_epoch={self.steps_per_epoch}. Call its `observe` and "
-                    "`update` in a training loop of your own."
-                )
+        on_jax = keras.backend.backend() == "jax"
+        if on_jax and self.steps_per_epoch is not None:
+            raise ValueError(
+                "Expected the TensorFlow or PyTorch backend for `steps_per_epoch`: on JAX OnlineLabelSmoothing "
+                f"cannot learn by itself. Received: steps_per_epoch={self.steps_per_epoch}. Call its `observe` and "
+                "`update` in a training loop of your own."
+            )
+        if self.steps_per_epoch is None and not (self.moved_by_callback or self._reminded):
+            self._remind(on_jax)
+        if on_jax:
             return
         self.observe(*batch)
         if self.steps_per_epoch is not None:
@@ -182,14 +192,19 @@ class OnlineLabelSmoothing(ClassificationLoss):
             # every step, as a branch could not wait for other replicas
             due = K.equal(self._step.value % self.steps_per_epoch, 0)
             self._move(sum_over_replicas(K.convert_to_tensor(self._sums.value)), due)
-        elif not self.moved_by_callback:
-            warnings.warn(
-                "OnlineLabelSmoothing trains, and nothing moves its soft labels yet. In `fit` add "
-                "keras_ls.callbacks.SoftLabelUpdate() to the callbacks; elsewhere give `steps_per_epoch`, or call "
-                "`update()` after every epoch and take this for a reminder.",
-                stacklevel=2,
+
+    def _remind(self, on_jax):
+        if on_jax:
+            mend = (
+                "On JAX call `observe` for every batch and `update` after every epoch, in a training loop of your own."
             )
-            self.moved_by_callback = True  # say it once
+        else:
+            mend = (
+                "In `fit` add keras_ls.callbacks.SoftLabelUpdate() to the callbacks; elsewhere give `steps_per_epoch`, "
+                "or call `update()` after every epoch and take this for a reminder."
+            )
+        warnings.warn(f"OnlineLabelSmoothing trains, and nothing moves its soft labels yet. {mend}", stacklevel=2)
+        self._reminded = True
 
     def _move(self, sums, due):
         total = K.sum(sums, axis=1, keepdims=True)

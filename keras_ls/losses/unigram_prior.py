@@ -10,7 +10,8 @@ def unigram_prior(data, num_classes, ignore_class=None):
     """How often each class occurs: `u_k = Σ_i w_i [y_i = k] / Σ_i w_i`, the unigram distribution.
 
     Args:
-        data: labels as an array of integers (any shape) or dense targets `[..., K]`; or a dataset of `(x, y)` or
+        data: labels as an array of integers (any shape) or dense targets `[..., K]`, whose rows are distributions
+            (K columns that sum to 1 are taken for one, whatever their dtype); or a dataset of `(x, y)` or
             `(x, y, sample_weight)`: a tuple of arrays, a `tf.data.Dataset`, a `keras.utils.PyDataset`, any iterable.
         num_classes: K.
         ignore_class: integer label that does not count, such as that of padding, or None.
@@ -64,9 +65,10 @@ def _labels(data):
 def _counts(labels, weight, num_classes, ignore_class):
     if labels.ndim == 0 or labels.dtype.kind not in "biuf":
         raise ValueError(f"Expected labels as an array of numbers. Received: {labels!r}.")
-    if labels.dtype.kind == "f" and labels.ndim > 1 and labels.shape[-1] == num_classes:
+    if labels.ndim > 1 and labels.shape[-1] == num_classes:
         rows = labels.reshape(-1, num_classes).astype("float64")
-        return (rows * _flat_weight(weight, labels.shape[:-1])[:, None]).sum(axis=0)
+        if (rows >= 0).all() and np.allclose(rows.sum(axis=1), 1, atol=1e-3):
+            return (rows * _flat_weight(weight, labels.shape[:-1])[:, None]).sum(axis=0)
     weight = _flat_weight(weight, labels.shape)
     labels = labels.reshape(-1)
     if ignore_class is not None:
@@ -75,7 +77,8 @@ def _counts(labels, weight, num_classes, ignore_class):
     wrong = (labels < 0) | (labels >= num_classes) | (labels != np.floor(labels))
     if wrong.any():
         raise ValueError(
-            f"Expected integer labels in [0, {num_classes}). Received: {labels[wrong][0]}. "
+            f"Expected integer labels in [0, {num_classes}), or rows of {num_classes} that sum to 1. "
+            f"Received: {labels[wrong][0]}. "
             "Use `ignore_class` for examples without a label."
         )
     return np.bincount(labels.astype("int64"), weights=weight, minlength=num_classes)

@@ -97,6 +97,11 @@ def concrete(tensor):
 
         if isinstance(tensor, jax.core.Tracer):
             return None
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        if tf.is_symbolic_tensor(tensor):
+            return None
     try:
         return keras.ops.convert_to_numpy(tensor)
     except (NotImplementedError, AttributeError):
@@ -111,7 +116,13 @@ def check_integer_labels(labels, num_classes, ignore_class=None, weight=None):
     """
     values = concrete(labels)
     if values is None:
-        _assert_in_graph(labels, num_classes, weight)
+        _assert_in_graph(
+            labels,
+            weight,
+            lambda least, largest: (least >= 0) & (largest < num_classes),
+            f"Expected integer labels in [0, {num_classes}), as the predictions have {num_classes} classes. "
+            "Use `ignore_class` for examples without a label.",
+        )
         return
     wrong = (values < 0) | (values >= num_classes) | (values != np.floor(values))
     if ignore_class is not None:
@@ -127,19 +138,20 @@ def check_integer_labels(labels, num_classes, ignore_class=None, weight=None):
 
 
 def check_binary_labels(labels, weight=None):
-    """Raises `ValueError` when known labels of examples with weight lie outside [0, 1]."""
+    """Raises for labels of examples with weight that lie outside [0, 1]: when, is as for `check_integer_labels`."""
+    expected = "Expected binary labels in [0, 1]."
+    advice = "Multi-class predictions have one column a class; use `ignore_class` for labels that are not known."
     known, weights = concrete(labels), concrete(weight)
     if known is None or (weight is not None and weights is None):
+        _assert_in_graph(labels, weight, lambda least, largest: (least >= 0) & (largest <= 1), f"{expected} {advice}")
         return
     known = known if weights is None else known[weights != 0]
     if known.size and not ((known >= 0) & (known <= 1)).all():
-        raise ValueError(
-            f"Expected binary labels in [0, 1]. Received: {known.min()} to {known.max()}. "
-            "Multi-class predictions have one column a class; use `ignore_class` for labels that are not known."
-        )
+        raise ValueError(f"{expected} Received: {known.min()} to {known.max()}. {advice}")
 
 
-def _assert_in_graph(labels, num_classes, weight):
+def _assert_in_graph(labels, weight, fit, message):
+    """Makes a TensorFlow graph that is being traced raise when it runs with labels whose range does not `fit`."""
     if keras.backend.backend() != "tensorflow" or isinstance(labels, keras.KerasTensor):
         return
     import tensorflow as tf
@@ -148,13 +160,9 @@ def _assert_in_graph(labels, num_classes, weight):
         labels = tf.cast(labels, "int64")  # the number of classes may not fit in the 8 bits of theirs
     if weight is not None:
         labels = tf.where(weight != 0, labels, tf.zeros_like(labels))
-    # two numbers for all labels: comparing each takes longer
-    least, largest = tf.reduce_min(labels), tf.reduce_max(labels)  # of nothing: +∞ and -∞, which pass
-    message = (
-        f"Expected integer labels in [0, {num_classes}), as the predictions have {num_classes} classes. "
-        "Use `ignore_class` for examples without a label. Received, smallest and largest:"
-    )
-    tf.debugging.Assert((least >= 0) & (largest < num_classes), [message, least, largest])
+    # two numbers for all labels, as comparing each takes longer; of no labels +∞ and -∞, which fit
+    least, largest = tf.reduce_min(labels), tf.reduce_max(labels)
+    tf.debugging.Assert(fit(least, largest), [f"{message} Received, smallest and largest:", least, largest])
 
 
 def check_no_nan(name, values, advice):

@@ -72,7 +72,7 @@ def _dense_crossentropy(targets, logits, alpha, prior):
         log_p_prior = mean(log_p, axis=-1)
     else:
         log_p_prior = K.sum(zero_where_impossible(K.convert_to_tensor(prior, dtype=log_p.dtype), log_p), axis=-1)
-    return -(1.0 - alpha) * log_p_target - _share(alpha, log_p_prior)
+    return -(1.0 - alpha) * log_p_target - weighted(alpha, log_p_prior)
 
 
 def _integer_crossentropy(labels, logits, alpha, prior):
@@ -100,7 +100,7 @@ def _integer_crossentropy(labels, logits, alpha, prior):
     def losses(z, alpha):
         forward = parts(z)
         _, log_total, z_y, z_u = forward
-        value = log_total - (1.0 - alpha) * z_y - _share(alpha, z_u)
+        value = log_total - (1.0 - alpha) * z_y - weighted(alpha, z_u)
 
         def gradient(*args, upstream=None):
             upstream, (inputs, share) = backward_inputs(args, upstream, (z, alpha))
@@ -158,8 +158,8 @@ def _compiled_by_xla():
     return not tf.executing_eagerly() and control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
 
 
-def _share(alpha, values):
-    # 0 · ±inf = 0: without smoothing, a class of logit -inf does no harm
+def weighted(alpha, values):
+    """`alpha · values`, with 0 · ±∞ = 0: without smoothing, a class of logit -∞ does no harm."""
     return K.where(alpha > 0, alpha * values, K.zeros_like(values))
 
 

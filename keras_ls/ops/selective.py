@@ -19,7 +19,8 @@ def risk_coverage_area(labels, probabilities, sample_weight=None):
         labels: integers or dense targets; `[N]` in [0, 1] for P(y=1).
         probabilities: `[N, K]` or `[N]`; leading axes are flattened. Confidence is that of the predicted class:
             `max_k p_k`, or `max(p, 1 - p)`.
-        sample_weight: `[N]`, or None. An integer weight counts as that many examples.
+        sample_weight: `[N]`, or None. An integer weight counts as that many examples, so that the scale matters: let
+            weights that are no counts sum to N.
 
     Returns:
         A scalar in [0, 1], lower is better: 0 without errors, the error rate where confidence says nothing.
@@ -37,7 +38,8 @@ def risk_coverage_area(labels, probabilities, sample_weight=None):
 
     Reference:
         Geifman, Uziel and El-Yaniv, "Bias-Reduced Uncertainty Estimation for Deep Neural Classifiers", 2019; of label
-        smoothing: Xia et al., "Towards Understanding Why Label Smoothing Degrades Selective Classification", 2025.
+        smoothing: Xia et al., "Towards Understanding Why Label Smoothing Degrades Selective Classification and How to
+        Fix It", 2025.
     """
     labels, probabilities, weight = flatten_examples(labels, probabilities, sample_weight)
     check_probabilities("`probabilities`", probabilities, weight, "Pass logits through softmax first.")

@@ -97,6 +97,12 @@ def effective_smoothing(teacher_logits, labels, temperature=1.0):
 
 def classes_last(predictions, axis):
     """`predictions` with the class axis moved to the end."""
+    rank = len(predictions.shape)
+    if not -rank <= axis < rank:
+        raise ValueError(
+            f"Expected `axis`, where the classes are, to be an axis of the predictions. Received: axis={axis}, "
+            f"predictions of shape {tuple(predictions.shape)}."
+        )
     return predictions if axis in (-1, len(predictions.shape) - 1) else K.moveaxis(predictions, axis, -1)
 
 

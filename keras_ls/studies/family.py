@@ -1,4 +1,4 @@
-"""The losses that the accuracy study compares, each at the setting of its paper: none is tuned here."""
+"""The losses that the accuracy study compares, each at one setting from its paper for all data: none is tuned here."""
 
 import dataclasses
 from collections.abc import Callable

@@ -53,9 +53,9 @@ def write_report(results, directory):
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
         'content="width=device-width, initial-scale=1"><title>When does label smoothing help?</title>'
         f"<style>{STYLE}</style></head><body><h1>When does label smoothing help?</h1>"
-        "<p>Studies of Müller, Kornblith and Hinton (2019), run again. Every number is a mean ± 95 % interval over "
-        "seeds; a direction counts as reproduced when the interval of the difference, seed by seed, lies on the "
-        f"paper's side of 0.</p>{sections}</body></html>"
+        "<p>Studies of Müller, Kornblith and Hinton (2019), run again, and of what came after. Every number is a mean "
+        "± 95 % interval over seeds; a direction counts as reproduced when the interval of the difference, seed by "
+        f"seed, lies on the paper's side of 0.</p>{sections}</body></html>"
     )
     path = pathlib.Path(directory) / "report.html"
     write_beside(path, lambda p: p.write_text(page, encoding="utf-8"))

@@ -129,7 +129,7 @@ class Training:
     @property
     def steps_per_epoch(self):
         """Batches in a pass over the training split."""
-        return max(1, len(self.part("train")[1]) // self.batch_size)
+        return max(1, len(data.load(self.dataset).train[1][: self.examples]) // self.batch_size)
 
     def _batches(self):
         x, y = data.load(self.dataset).train

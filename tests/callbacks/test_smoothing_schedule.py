@@ -133,7 +133,8 @@ def test_losses_of_several_outputs():
 
     loss = both(0.1, 0.2)
     model = two_headed(loss)
-    assert fit_two(model, 2, Schedule([0.5, 0.9]))["label_smoothing"] == [0.5, 0.9]
+    history = fit_two(model, 2, Schedule([0.5, 0.9]))
+    assert history["a_label_smoothing"] == history["b_label_smoothing"] == [0.5, 0.9]
     assert_same_weights(model, by_hand([(0.5, 0.5), (0.9, 0.9)]))
     # each from its own value
     loss = both(0.1, 0.2)

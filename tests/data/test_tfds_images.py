@@ -2,6 +2,7 @@ import os
 import pathlib
 import sys
 import types
+import urllib.error
 
 import numpy as np
 import pytest
@@ -66,7 +67,7 @@ def test_cifar10_is_the_official_one(monkeypatch):
 
 
 @pytest.fixture
-def fake(monkeypatch):
+def fake(monkeypatch, tmp_path):
     """TensorFlow Datasets with 60 images a class, each of which shows its number; `fake.calls` are those of `load`."""
 
     def load(name, split, data_dir=None, batch_size=None, as_supervised=False, with_info=False):
@@ -83,7 +84,13 @@ def fake(monkeypatch):
     info = types.SimpleNamespace(features={"label": types.SimpleNamespace(names=names)})
     download = types.SimpleNamespace(DownloadError=type("DownloadError", (Exception,), {}))
     module = types.SimpleNamespace(
-        load=load, images=images, as_numpy=lambda parts: parts, download=download, calls=[], error=None
+        load=load,
+        images=images,
+        as_numpy=lambda parts: parts,
+        builder=lambda name, data_dir: types.SimpleNamespace(data_path=tmp_path),
+        download=download,
+        calls=[],
+        error=None,
     )
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", module)
     return module
@@ -131,3 +138,14 @@ def test_other_errors_are_left_alone(fake):
     fake.error = RuntimeError("a defect")
     with pytest.raises(RuntimeError, match="a defect"):
         data.mnist()
+
+
+def test_without_a_network_nothing_is_downloaded(fake, monkeypatch, tmp_path):
+    def refuse(url, timeout):
+        raise urllib.error.URLError("no such host")
+
+    fake.builder = lambda name, data_dir: types.SimpleNamespace(data_path=tmp_path / "not there")
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    with pytest.raises(OSError, match=r"or a network to download it from.*no such host"):
+        data.mnist()
+    assert fake.calls == []

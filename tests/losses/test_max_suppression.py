@@ -75,3 +75,13 @@ def test_bad_labels():
         Loss()([-1], [[0.0, 1.0]])
     with pytest.raises(ValueError, match=r"labels of shape \(2,\), predictions of shape \(1, 2\)"):
         Loss()([0, 1], [[0.0, 1.0]])
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [Loss(0.0), kls.losses.MarginSmoothing(weight=0.0), kls.losses.OnlineLabelSmoothing(3, 0.0)],
+    ids=lambda loss: loss.name,
+)
+def test_a_coefficient_of_0_takes_classes_that_are_switched_off(loss):
+    # log(e + 1) - 1, the cross-entropy of two classes
+    assert float(loss([0], np.array([[1.0, 0.0, -np.inf]], "float32"))) == pytest.approx(math.log(math.e + 1) - 1)

@@ -205,3 +205,33 @@ def test_fit_on_jax_is_refused():
         np.eye(K)[Y], model.predict(X, verbose=0)
     )
     assert model.evaluate(X, Y, verbose=0) == pytest.approx(float(expected), rel=1e-5)
+
+
+@learns_by_itself
+def test_the_callback_starts_with_nothing_observed_and_leaves_the_loss_free():
+    loss = Loss(K)
+    model = compiled(loss)
+    with pytest.warns(UserWarning, match="nothing moves"):
+        fit(model)
+    start = model.get_weights()
+    fit(model, callbacks=[SoftLabelUpdate()])
+    alone = Loss(K)
+    again = compiled(alone)
+    again.set_weights(start)
+    fit(again, callbacks=[SoftLabelUpdate()])
+    np.testing.assert_allclose(soft_labels(loss), soft_labels(alone), rtol=1e-5)
+    assert not loss.moved_by_callback
+
+
+def test_an_update_by_hand_needs_no_reminder():
+    loss = Loss(K)
+    loss.update()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="OnlineLabelSmoothing")
+        fit(compiled(loss))
+
+
+@pytest.mark.jax
+def test_on_jax_soft_labels_that_stay_uniform_are_warned_of():
+    with pytest.warns(UserWarning, match="On JAX call `observe`"):
+        fit(compiled(Loss(K)))

@@ -79,16 +79,19 @@ def test_smooths_towards_it():
 @pytest.mark.parametrize(
     "data, message",
     [
-        ([0, 3], r"^Expected integer labels in \[0, 3\)\. Received: 3\. Use `ignore_class` for"),
-        ([0, -1], r"integer labels in \[0, 3\)\. Received: -1\."),
-        ([0.5], r"integer labels in \[0, 3\)\. Received: 0\.5\."),
-        ([np.nan], r"integer labels in \[0, 3\)\. Received: nan\."),
+        (
+            [0, 3],
+            r"^Expected integer labels in \[0, 3\), or rows of 3 that sum to 1\. Received: 3\. Use `ignore_class` for",
+        ),
+        ([0, -1], r"that sum to 1\. Received: -1\."),
+        ([0.5], r"that sum to 1\. Received: 0\.5\."),
+        ([np.nan], r"that sum to 1\. Received: nan\."),
         ([], r"^Expected at least one label of positive weight\. Received: none\.$"),
         ((X, Y, 0 * W), r"at least one label of positive weight"),
         ((X, Y, -W), r"weights without negative numbers or NaN\. Received: \["),
         ((X, Y, W * np.nan), r"weights without negative numbers or NaN\. Received: \["),
-        ([[np.nan, 0.5, 0.5]], r"dense targets and weights without negative numbers or NaN\. Received: \[nan"),
-        ([[-1.0, 1.0, 1.0]], r"dense targets and weights without negative numbers or NaN\. Received: \[-1"),
+        ([[np.nan, 0.5, 0.5]], r"rows of 3 that sum to 1\. Received: nan"),
+        ([[-1.0, 1.0, 1.0]], r"rows of 3 that sum to 1\. Received: -1"),
         ((X,), r"^Expected batches of \(x, y\) or \(x, y, sample_weight\)\. Received: tuple of 1\.$"),
         (iter([X]), r"Expected batches of \(x, y\).*Received: ndarray\.$"),
         ((0, 1, 1), r"^Expected labels as an array of numbers\. Received: array\(1\)"),  # labels in a tuple
@@ -110,3 +113,10 @@ def test_bad_number_of_classes(num_classes):
 def test_bad_ignored_class():
     with pytest.raises(ValueError, match=r"Expected `ignore_class` to be an integer or None\. Received: 'pad'"):
         unigram_prior([0], 2, ignore_class="pad")
+
+
+def test_one_hot_labels_of_any_dtype_and_ids_as_floats():
+    for dtype in ("int64", "bool", "float32"):
+        np.testing.assert_allclose(unigram_prior(np.eye(3, dtype=dtype)[[0, 0, 1, 2]], 3), [0.5, 0.25, 0.25])
+    # three tokens of three classes: rows that do not sum to 1 are ids
+    np.testing.assert_allclose(unigram_prior(np.array([[0.0, 1, 1], [2, 2, 2]]), 3), [1 / 6, 2 / 6, 3 / 6])

@@ -100,7 +100,12 @@ def test_label_out_of_range_is_nan_when_compiled():
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        value, gradient = tf.function(lambda y, z: value_and_tape(loss(y), z))(tf.constant(labels), tf.constant(logits))
+        def both(y, z):
+            return value_and_tape(loss(y), z)
+
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"Expected binary labels in \[0, 1\]"):
+            tf.function(both)(tf.constant(labels[:, :3]), tf.constant(logits[:, :3]))
+        value, gradient = tf.function(both, jit_compile=True)(tf.constant(labels), tf.constant(logits))
     elif keras.backend.backend() == "jax":
         import jax
 
