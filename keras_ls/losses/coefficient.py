@@ -26,7 +26,8 @@ class Coefficient:
 
     def __set__(self, loss, value):
         number = self.checked(self.name, value)
-        self.checked(self.name, float(np.asarray(number).astype(loss.dtype)))  # which .99999999 rounds to 1
+        with np.errstate(over="ignore"):  # to infinity, which is refused
+            self.checked(self.name, float(np.asarray(number).astype(loss.dtype)))  # .99999999 becomes 1
         if self.name in vars(loss):
             vars(loss)[self.name].assign(number)
         else:
