@@ -44,6 +44,14 @@ def test_reliability_diagram(tmp_path):
     plt.close("all")
 
 
+def test_soft_labels(tmp_path):
+    soft = example("soft_labels").main(tmp_path / "soft_labels.png", epochs=10)
+    np.testing.assert_allclose(soft.sum(axis=1), 1, rtol=1e-5)  # means of predictions, each rightly of its class
+    np.testing.assert_array_equal(soft.argmax(axis=1), range(10))
+    assert (tmp_path / "soft_labels.png").stat().st_size > 10_000
+    plt.close("all")
+
+
 def test_every_example_says_how_to_run_it():
     for path in (ROOT / "examples").glob("*.py"):
         source = path.read_text(encoding="utf-8")
