@@ -78,8 +78,9 @@ class SmoothingSchedule(keras.callbacks.Callback):
         losses = self.model.loss
         if len(self._having(losses)) < 2:
             return {}
-        outputs = losses.items() if isinstance(losses, dict) else zip(self.model.output_names, losses)
-        return {id(loss): f"{output}_" for output, loss in outputs}
+        if not isinstance(losses, dict):  # a list, of a model whose outputs may have no names
+            losses = dict(zip(getattr(self.model, "output_names", range(len(losses))), losses))
+        return {id(loss): f"{name}_" for name, loss in losses.items()}
 
     def _having(self, losses):
         return [

@@ -134,9 +134,8 @@ def _softmax(z, top):
 
 def subtract_at(x, labels, value):
     """`x[i, labels[i]] - value` in the place of `x[i, labels[i]]`, without a copy of `x` where it can be had."""
-    if (
-        _compiled_by_xla() or x.shape[-1] <= FEW_CLASSES
-    ):  # XLA makes one loop of it, and would copy x to scatter into it
+    # XLA makes one loop of the dense form, and would copy x to scatter into it
+    if _compiled_by_xla() or x.shape[-1] <= FEW_CLASSES:
         return x - value * K.one_hot(labels, x.shape[-1], dtype=x.dtype)
     index = K.stack([K.arange(K.shape(x)[0], dtype="int32"), labels], axis=-1)
     values = K.broadcast_to(value, K.shape(labels))

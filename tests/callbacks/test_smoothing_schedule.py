@@ -115,6 +115,17 @@ def two_headed(loss):
     return model
 
 
+class Listed(keras.Model):
+    """Two outputs in a list, as a subclassed model has them."""
+
+    def __init__(self):
+        super().__init__()
+        self.heads = [keras.layers.Dense(4), keras.layers.Dense(4)]
+
+    def call(self, inputs):
+        return [head(inputs) for head in self.heads]
+
+
 def fit_two(model, epochs, *callbacks):
     y = {"a": Y, "b": 3 - Y}
     return model.fit(X, y, 12, epochs, verbose=0, shuffle=False, callbacks=list(callbacks)).history
@@ -140,6 +151,12 @@ def test_losses_of_several_outputs():
     loss = both(0.1, 0.2)
     fit_two(two_headed(loss), 2, Schedule(lambda epoch, alpha: 2 * alpha))
     assert [number(loss[k].label_smoothing) for k in "ab"] == pytest.approx([0.4, 0.8])
+    # outputs without names, in a list
+    model = Listed()
+    model.compile(keras.optimizers.SGD(0.5), list(both(0.1, 0.2).values()))
+    schedule = Schedule([0.5], loss=model.loss[1])
+    history = model.fit(X, [Y, Y], verbose=0, callbacks=[schedule, Schedule([0.3], loss=model.loss[0])]).history
+    assert (history["0_label_smoothing"], history["1_label_smoothing"]) == ([0.3], [0.5])
     # one of them alone
     loss = both(0.1, 0.2)
     model = two_headed(loss)
