@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_ls.ops.checks import checked_count
+from keras_ls.ops.checks import checked_class, checked_count
 from keras_ls.ops.examples import flatten_examples
 from keras_ls.ops.masks import get_keras_mask
 
@@ -14,10 +14,12 @@ class PredictionReader:
     Args:
         model: a `keras.Model`.
         batch_size: for data given as arrays.
+        ignore_class: integer label of examples that do not count, or None.
     """
 
-    def __init__(self, model, batch_size=256):
+    def __init__(self, model, batch_size=256, ignore_class=None):
         self.model = model
+        self.ignore_class = checked_class("ignore_class", ignore_class)
         self.batch_size = checked_count("batch_size", batch_size)
         self._forward = self._predict
         if keras.backend.backend() == "tensorflow":
@@ -48,7 +50,7 @@ class PredictionReader:
                 raise ValueError("Expected a model with one output. Received: several. Wrap the one to calibrate.")
             if 0 in predictions.shape:
                 continue
-            flat = flatten_examples(labels, predictions, weight[0] if weight else None, mask)
+            flat = flatten_examples(labels, predictions, weight[0] if weight else None, mask, self.ignore_class)
             yield tuple(keras.ops.convert_to_numpy(array) for array in flat)
             empty = False
         if empty:

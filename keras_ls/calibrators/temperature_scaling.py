@@ -5,15 +5,14 @@ import warnings
 import keras
 import numpy as np
 
-from keras_ls.calibrators.predictions import PredictionReader
+from keras_ls.calibrators.calibrator import Calibrator
 from keras_ls.calibrators.temperature_solver import solve_temperature
 from keras_ls.ops.checks import checked_positive
-from keras_ls.ops.examples import flatten_examples
 from keras_ls.ops.precision import at_least_float32
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
-class TemperatureScaling(keras.layers.Layer):
+class TemperatureScaling(Calibrator):
     """Divides logits by one temperature T, fitted to minimise the negative log-likelihood of held-out labels.
 
     `T = argmin Σ_i w_i [logsumexp(z_i / T) - z_i,y_i / T]`. The problem is convex in 1/T; a safeguarded Newton method
@@ -56,21 +55,16 @@ class TemperatureScaling(keras.layers.Layer):
     """
 
     def __init__(self, temperature=1.0, bounds=(0.01, 100.0), name=None, **kwargs):
-        super().__init__(name=name, trainable=kwargs.pop("trainable", False), dtype="float32")
-        kwargs.pop("dtype", None)  # as saved by the base layer: always float32
-        if kwargs:
-            raise TypeError(f"Expected `temperature`, `bounds` and `name`. Received: {', '.join(kwargs)}.")
+        super().__init__(name=name, **kwargs)
         if np.size(bounds) != 2:
             raise ValueError(f"Expected `bounds` as (lower, upper). Received: {bounds!r}.")
         self.bounds = tuple(checked_positive(f"bounds[{i}]", bound) for i, bound in enumerate(bounds))
         if not self.bounds[0] < self.bounds[1]:
             raise ValueError(f"Expected `bounds` as (lower, upper) with 0 < lower < upper. Received: {bounds!r}.")
-        self.fit_report = None
         value = checked_positive("temperature", temperature)
         self._temperature = self.add_weight(
             shape=(), initializer=keras.initializers.Constant(value), trainable=False, name="temperature"
         )
-        self.supports_masking = True
         self.built = True
 
     @property
@@ -78,50 +72,16 @@ class TemperatureScaling(keras.layers.Layer):
         """T, a float."""
         return float(self._temperature.numpy())
 
-    def fit(self, logits, labels=None, sample_weight=None):
-        """Fits T: `fit(logits, labels, sample_weight=None)` or `fit(model, dataset)`.
-
-        Args:
-            logits: `[..., K]`, or `[N]` for binary logits; or a `keras.Model` that returns logits.
-            labels: integers or dense targets; or, for a model, the dataset: batches of `(x, y)` or
-                `(x, y, sample_weight)`, or one tuple of arrays.
-            sample_weight: one weight an example; an integer weight counts as that many examples.
-
-        Returns:
-            The layer itself.
-
-        Raises:
-            ValueError: for shapes, labels or weights that do not fit, NaN or +inf logits, a label whose logit is -inf,
-                and no examples.
-
-        Warns:
-            UserWarning: where the optimum lies at a bound, with what that says of the data.
-        """
-        if isinstance(logits, keras.Model):
-            if labels is None or sample_weight is not None:
-                raise ValueError(
-                    "Expected `fit(model, dataset)`, with weights in the dataset as (x, y, sample_weight). "
-                    f"Received: {'no dataset' if labels is None else 'a third argument'}."
-                )
-            labels, logits, weight = PredictionReader(logits).read(labels)
-        else:
-            if labels is None:
-                raise ValueError("Expected `fit(logits, labels)` or `fit(model, dataset)`. Received: no labels.")
-            flat = flatten_examples(labels, logits, sample_weight)
-            labels, logits, weight = (keras.ops.convert_to_numpy(array) for array in flat)
+    def fit_examples(self, labels, logits, weight):
+        """Fits T; see `fit`."""
         self.fit_report = solve_temperature(logits, labels, weight, self.bounds)
         if self.fit_report.advice:
-            warnings.warn(self.fit_report.advice, stacklevel=2)
+            warnings.warn(self.fit_report.advice, stacklevel=3)
         self._temperature.assign(self.fit_report.temperature)
-        return self
 
     def call(self, inputs):
         """Logits divided by T."""
         return at_least_float32(inputs) / self._temperature
-
-    def compute_output_shape(self, input_shape):
-        """The shape of the input."""
-        return input_shape
 
     def get_config(self):
         """Constructor arguments with the current temperature, for serialisation."""
