@@ -80,7 +80,7 @@ class ExpectedCalibrationError(StreamingMetric):
 
     def statistics(self, labels, predictions, weight):
         """Each bin's sums of weight, accuracy and confidence."""
-        confidence, accuracy = confidence_and_accuracy(labels, self.probabilities(predictions))
+        confidence, accuracy = confidence_and_accuracy(labels, predictions, self.from_logits)
         self.checked(confidence, weight)
         check_unit_interval("`y_pred`", dropped(confidence, weight), "Use `from_logits=True` for logits.")
         index = ops.uniform_bin_index(confidence, self._cells, self.closed)

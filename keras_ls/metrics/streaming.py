@@ -5,10 +5,10 @@ from keras import ops as K
 
 from keras_ls.ops.calibration import NAN_ADVICE, check_probabilities
 from keras_ls.ops.checks import check_no_nan, checked_class
-from keras_ls.ops.examples import dropped, flatten_examples, to_probabilities
+from keras_ls.ops.examples import dropped, flatten_batch, to_probabilities
 from keras_ls.ops.float64 import divide_no_nan
 from keras_ls.ops.masks import get_keras_mask
-from keras_ls.ops.precision import to_accumulation_dtype
+from keras_ls.ops.precision import accumulation_dtype, to_accumulation_dtype
 
 
 class StreamingMetric(keras.metrics.Metric):
@@ -46,18 +46,24 @@ class StreamingMetric(keras.metrics.Metric):
         mask, y_pred = get_keras_mask(y_pred), K.convert_to_tensor(y_pred)
         if 0 in y_pred.shape:
             return  # a replica's share of a short last batch
-        labels, predictions, weight = flatten_examples(y_true, y_pred, sample_weight, mask, self.ignore_class)
-        batch = to_accumulation_dtype(self.statistics(labels, predictions, weight))
-        rounded = K.cast(batch, "float32")
-        rest = K.cast(batch - to_accumulation_dtype(rounded), "float32")
-        total, error = self._sums[0], self._sums[1]
-        new = total + rounded
-        added = new - total
-        lost = (total - (new - added)) + (rounded - added)
-        finite = K.isfinite(new)  # an infinite sum stays infinite: its rounding error would be inf - inf
-        low = K.where(finite, error + lost + rest, K.zeros_like(new))
-        high = new + low  # carried over, or the errors would stick at 2²⁴ times their unit in turn
-        self._sums.assign(K.stack([high, K.where(finite, low - (high - new), K.zeros_like(new))]))
+        labels, predictions, weight = flatten_batch(y_true, y_pred, sample_weight, mask, self.ignore_class)
+        self._add(self.statistics(labels, predictions, weight))
+
+    def _add(self, batch):
+        if accumulation_dtype() == "float64":
+            total = K.sum(to_accumulation_dtype(self._sums), axis=0) + batch
+            high = K.cast(total, "float32")
+            low = K.cast(total - to_accumulation_dtype(high), "float32")
+        else:
+            before, error = self._sums[0], self._sums[1]
+            new = before + batch
+            added = new - before
+            error = error + (before - (new - added)) + (batch - added)
+            high = new + error  # carried over, or the errors would stick at 2²⁴ times their unit in turn
+            low = error - (high - new)
+        # an infinite sum stays infinite: its rounding error would be inf - inf
+        finite = K.isfinite(high)
+        self._sums.assign(K.stack([high, K.where(finite, low, K.zeros_like(high))]))
 
     def result(self):
         """The metric over all examples since the last `reset_state`; 0 before the first."""
@@ -89,8 +95,11 @@ class StreamingMean(StreamingMetric):
         if not self.from_logits:
             check_probabilities("`y_pred`", predictions, weight, "Use `from_logits=True` for logits.")
         values = self.checked(self.values(labels, predictions), weight)
+        values = to_accumulation_dtype(dropped(values, weight))
+        if weight is None:
+            return K.stack([to_accumulation_dtype(K.size(values)), K.sum(values)])
         weight = to_accumulation_dtype(weight)
-        return K.stack([K.sum(weight), K.sum(weight * to_accumulation_dtype(dropped(values, weight)))])
+        return K.stack([K.sum(weight), K.sum(weight * values)])
 
     def from_statistics(self, sums):
         """The mean."""

@@ -9,7 +9,9 @@ import keras
 import numpy as np
 from keras import ops as K
 
+from keras_ls.ops.examples import dropped
 from keras_ls.ops.float64 import cumsum, segment_sum
+from keras_ls.ops.lean import take_inside
 from keras_ls.ops.precision import at_least_float32, to_accumulation_dtype
 
 
@@ -35,9 +37,17 @@ def uniform_bin_index(confidence, num_bins, closed="left"):
     dtype = keras.backend.standardize_dtype(confidence.dtype)
     if "float" not in dtype:
         dtype = "float32"  # as integers, all edges would be 0
-    edges = K.convert_to_tensor(np.arange(1, num_bins) / num_bins, dtype=dtype)
-    index = _searchsorted(at_least_float32(edges), K.reshape(at_least_float32(confidence), (-1,)), closed)
-    return K.reshape(index, K.shape(confidence))
+    edges = np.concatenate([[-np.inf], np.arange(1, num_bins) / num_bins])
+    edges = at_least_float32(K.convert_to_tensor(edges, dtype=dtype))
+    confidence = at_least_float32(confidence)
+    if num_bins > 1 << 16 or dtype in ("float16", "bfloat16"):  # rounding may move an edge by more than below
+        index = _searchsorted(edges[1:], K.reshape(confidence, (-1,)), closed)
+        return K.reshape(index, K.shape(confidence))
+    # by multiplication never too low and at most one too high, which the edge below puts right: quicker than a search
+    guess = K.cast(confidence * (num_bins * (1 + 2**-20)), "int32")
+    guess = K.maximum(K.minimum(guess, num_bins - 1), 0)
+    lower = take_inside(edges, guess)
+    return guess - K.cast(confidence < lower if closed == "left" else confidence <= lower, "int32")
 
 
 def quantile_bin_index(confidence, weight, num_bins, closed="left"):
@@ -102,7 +112,7 @@ def bin_statistics(index, confidence, accuracy, weight, num_bins):
         index: bin of each example, `[N]` int32.
         confidence: `[N]`.
         accuracy: 1 where right and 0 where wrong, or anything between for soft targets, `[N]`.
-        weight: `[N]`; an example of weight 0 is dropped, whatever its values.
+        weight: `[N]`; an example of weight 0 is dropped, whatever its values. None: all count 1.
         num_bins: B.
 
     Returns:
@@ -114,11 +124,12 @@ def bin_statistics(index, confidence, accuracy, weight, num_bins):
         >>> [[float(v) for v in row] for row in statistics]
         [[1.0, 2.0], [0.0, 2.0], [0.25, 1.75]]
     """
-    weight = to_accumulation_dtype(weight)
-    kept = weight != 0
-    values = [K.where(kept, to_accumulation_dtype(value), K.zeros_like(weight)) for value in (accuracy, confidence)]
-    stacked = K.stack([weight, weight * values[0], weight * values[1]], axis=-1)
-    return K.transpose(segment_sum(stacked, K.cast(index, "int32"), num_bins))
+    index = K.cast(index, "int32")
+    weight = None if weight is None else to_accumulation_dtype(weight)
+    values = [to_accumulation_dtype(dropped(value, weight)) for value in (accuracy, confidence)]
+    rows = [K.ones_like(values[1]), *values] if weight is None else [weight, *(weight * value for value in values)]
+    # row after row: a kernel for rows of three numbers takes several times as long
+    return K.stack([segment_sum(row, index, num_bins) for row in rows])
 
 
 def _edge_positions(ordered_weight, num_bins, closed):

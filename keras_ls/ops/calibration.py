@@ -12,9 +12,10 @@ from keras_ls.ops.checks import (
     checked_count,
     concrete,
 )
+from keras_ls.ops.crossentropy import subtract_at
 from keras_ls.ops.examples import confidence_and_accuracy, dropped, flatten_examples
 from keras_ls.ops.precision import at_least_float32, to_accumulation_dtype
-from keras_ls.ops.smoothing import pick
+from keras_ls.ops.xla import compiled_by_xla
 
 NAN_ADVICE = "Find the step that made them: a calibration number must not hide them."
 
@@ -165,15 +166,18 @@ def squared_distance(labels, probabilities):
     if len(labels.shape) == 2:
         return K.sum(K.square(p - K.cast(labels, p.dtype)), axis=-1)
     # not Σ_k p_k² + 1 - 2 p_y: where p_y is near 1 that leaves only rounding, even below 0
-    hit = K.one_hot(K.cast(labels, "int32"), p.shape[-1], dtype=p.dtype)
-    return K.sum(K.square(p - hit), axis=-1) + 0 * pick(p, labels)  # NaN where a label is out of range
+    inside = K.clip(K.cast(labels, "int32"), 0, p.shape[-1] - 1)
+    distance = K.sum(K.square(subtract_at(p, inside, 1.0)), axis=-1)
+    if compiled_by_xla():  # elsewhere a label out of range raises
+        distance = K.where(K.cast(labels, "int32") == inside, distance, K.full_like(distance, np.nan))
+    return distance
 
 
 def check_probabilities(name, probabilities, weight, advice):
     """Raises `ValueError` when known probabilities of examples with weight lie outside [0, 1]; NaN counts as inside."""
     known, weights = concrete(probabilities), concrete(weight)
-    if known is not None and weights is not None:
-        check_unit_interval(name, np.nan_to_num(known[weights != 0]), advice)
+    if known is not None and (weight is None or weights is not None):
+        check_unit_interval(name, np.nan_to_num(known if weight is None else known[weights != 0]), advice)
 
 
 def weighted_mean(values, weight):

@@ -162,7 +162,9 @@ def _assert_in_graph(labels, weight, fit, message):
         labels = tf.where(weight != 0, labels, tf.zeros_like(labels))
     # two numbers for all labels, as comparing each takes longer; of no labels +∞ and -∞, which fit
     least, largest = tf.reduce_min(labels), tf.reduce_max(labels)
-    tf.debugging.Assert(fit(least, largest), [f"{message} Received, smallest and largest:", least, largest])
+    # the bare operation: `tf.debugging.Assert` adds a conditional function around it
+    received = [f"{message} Received, smallest and largest:", least, largest]
+    tf.raw_ops.Assert(condition=fit(least, largest), data=received)
 
 
 def check_no_nan(name, values, advice):

@@ -10,6 +10,7 @@ from keras_ls.ops.float64 import matmul, mean
 from keras_ls.ops.gradients import backward_inputs
 from keras_ls.ops.precision import at_least_float32
 from keras_ls.ops.smoothing import align_labels, classes_last, pick_inside
+from keras_ls.ops.xla import compiled_by_xla
 
 FEW_CLASSES = 32  # up to here a few small operations on dense rows are faster than one softmax and a scattered number
 
@@ -117,7 +118,7 @@ def _integer_crossentropy(labels, logits, alpha, prior):
 
 def _softmax(z, top):
     """`p = softmax(z)` and `log Σ_k exp(z_k - top)`, with `top` the largest logit."""
-    if _compiled_by_xla() or z.shape[-1] <= FEW_CLASSES:
+    if compiled_by_xla() or z.shape[-1] <= FEW_CLASSES:
         e = K.exp(z - K.expand_dims(top, -1))
         total = K.sum(e, axis=-1)
         return e / K.expand_dims(total, -1), K.log(total)
@@ -135,7 +136,7 @@ def _softmax(z, top):
 def subtract_at(x, labels, value):
     """`x[i, labels[i]] - value` in the place of `x[i, labels[i]]`, without a copy of `x` where it can be had."""
     # XLA makes one loop of the dense form, and would copy x to scatter into it
-    if _compiled_by_xla() or x.shape[-1] <= FEW_CLASSES:
+    if compiled_by_xla() or x.shape[-1] <= FEW_CLASSES:
         return x - value * K.one_hot(labels, x.shape[-1], dtype=x.dtype)
     index = K.stack([K.arange(K.shape(x)[0], dtype="int32"), labels], axis=-1)
     values = K.broadcast_to(value, K.shape(labels))
@@ -145,16 +146,6 @@ def subtract_at(x, labels, value):
         # tf.tensor_scatter_nd_add copies x on a CPU; this one has no XLA kernel
         return tf.raw_ops.ScatterNdNonAliasingAdd(input=x, indices=index, updates=-values)
     return K.scatter_update(x, index, pick_inside(x, labels) - values)
-
-
-def _compiled_by_xla():
-    """Whether XLA compiles what is computed: on JAX, and in TensorFlow with `jit_compile=True` or on a TPU."""
-    if keras.backend.backend() != "tensorflow":
-        return keras.backend.backend() == "jax"
-    import tensorflow as tf
-    from tensorflow.python.ops import control_flow_util
-
-    return not tf.executing_eagerly() and control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
 
 
 def weighted(alpha, values):
