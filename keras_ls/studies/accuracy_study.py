@@ -12,24 +12,10 @@ from keras_ls.plots import ComparisonDisplay
 from keras_ls.studies.family import FAMILY
 from keras_ls.studies.intervals import direction_at_points, estimate
 from keras_ls.studies.result import Figure, StudyResult, Table
+from keras_ls.studies.settings import SETTINGS
 from keras_ls.studies.study import Study
 from keras_ls.studies.training import Training
 
-# What is trained on real data, whatever the size. Of the learning rates .02, .05, .1, .2, .4 (MNIST) and .01, .02, .05
-# (CIFAR-10), each tried once with hard labels, the best on the calibration split, or one that its 10,000 examples
-# cannot tell from it.
-SETTINGS = {
-    "mnist": {"examples": 5_000, "epochs": 20, "batch_size": 128, "learning_rate": 0.1, "decay": True},
-    "cifar10": {
-        "network": "alexnet",
-        "crop": 24,
-        "examples": 5_000,
-        "epochs": 30,
-        "batch_size": 64,
-        "learning_rate": 0.02,
-        "decay": True,
-    },
-}
 DEFAULTS = {
     "tiny": {"datasets": ("digits-noise",), "seeds": (0, 1, 2, 3, 4)},
     "small": {"datasets": ("mnist", "cifar10"), "seeds": (0, 1, 2)},
@@ -147,7 +133,7 @@ class AccuracyStudy(Study):
         }
 
     def _table(self, values):
-        rows = []
+        rows, about = [], " ".join(self._training(dataset, "hard", 0).about() for dataset in self.datasets)
         for dataset in self.datasets:
             if len(self.datasets) > 1:
                 rows.append((data.load(dataset).source, *[""] * (len(MEASURES) + 1)))
@@ -163,22 +149,13 @@ class AccuracyStudy(Study):
             rows=tuple(rows),
             note=(
                 f"Mean ± 95 % interval over {len(self.seeds)} seeds, on the test split. "
-                f"{' '.join(self._about(dataset) for dataset in self.datasets)} T is fitted on the calibration split, "
+                f"{about} T is fitted on the calibration split, "
                 f"which no other number uses; ECE with {self.num_bins} bins. R² is the class separation of Kornblith "
                 "et al. (2021), AURC the area under the risk-coverage curve, as trained (lower is better). Every "
                 "loss has a setting from its paper (margin 10, weight .1; confidence penalty .1), the same everywhere; "
                 "none is tuned here. The paper's column is an AlexNet on all of CIFAR-10 and, for MNIST, a perceptron "
                 "of 1200×1200 on all of it."
             ),
-        )
-
-    def _about(self, dataset):
-        training, splits = self._training(dataset, "hard", 0), data.load(dataset)
-        network = f"perceptron of {'×'.join(map(str, training.widths))}" if training.network == "mlp" else "AlexNet"
-        crops = f", crops of {training.crop} pixels" if training.crop else ""
-        return (
-            f"{splits.source}: {network}, {len(training.part('train')[1]):,} training images{crops}, {training.epochs} "
-            f"epochs, {len(splits.calibration[1]):,} for T, {len(splits.test[1]):,} to test."
         )
 
     def _directions(self, values):

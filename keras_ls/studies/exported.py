@@ -1,9 +1,11 @@
 """The calibrated networks of a finished calibration study as SavedModels, each with its provenance beside."""
 
 import dataclasses
+import itertools
 import json
 import pathlib
 
+from keras_ls import data
 from keras_ls.calibrators import TemperatureScaling
 from keras_ls.export import export_saved_model
 from keras_ls.studies.calibration_study import CalibrationStudy
@@ -12,7 +14,7 @@ from keras_ls.studies.store import Store, write_beside
 
 
 def export_models(directory, to):
-    """Writes the hard and the smoothed network of the first seed, each with its temperature.
+    """Writes the hard and the smoothed networks of the first seed, each with its temperature.
 
     Args:
         directory: where `keras-ls run calibration` wrote its results.
@@ -34,16 +36,17 @@ def export_models(directory, to):
     study = CalibrationStudy(**{key: tuple(v) if isinstance(v, list) else v for key, v in result.config.items()})
     store = Store(directory)
     paths = []
-    for training in study.trainings()[:2]:
-        kind = "smoothed" if training.label_smoothing else "hard"
+    for dataset, (kind, alpha) in itertools.product(study.datasets, study.networks.items()):
+        training = study.training(dataset, alpha, study.seeds[0])
         logits = store.predictions(training).logits["calibration"]
-        calibrator = TemperatureScaling().fit(logits, study.splits.calibration[1])
-        path = export_saved_model(store.model(training), pathlib.Path(to) / f"{study.dataset}-{kind}", calibrator)
+        calibrator = TemperatureScaling().fit(logits, data.load(dataset).calibration[1])
+        name = f"{dataset}-{kind.replace(' α=', '-')}"
+        path = export_saved_model(store.model(training), pathlib.Path(to) / name, calibrator)
         facts = {
             "provenance": result.provenance,
             "training": dataclasses.asdict(training),
             "temperature": calibrator.temperature,
-            "test": {key: values[0] for key, values in result.values[f"{kind} + temperature"].items()},
+            "test": {key: values[0] for key, values in result.values[dataset][f"{kind} + temperature"].items()},
         }
         write_beside(path.with_suffix(".json"), lambda p, facts=facts: p.write_text(json.dumps(facts, indent=1) + "\n"))
         paths.append(path)

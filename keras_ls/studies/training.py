@@ -74,6 +74,16 @@ class Training:
         teacher = f"teacher-alpha{self.teacher.label_smoothing:g}-T{self.temperature:g}"
         return f"{self.dataset}-{network}-{teacher}-seed{self.seed}"
 
+    def about(self):
+        """The data, the network and how much of both, in a sentence."""
+        splits = data.load(self.dataset)
+        network = f"perceptron of {'×'.join(map(str, self.widths))}" if self.network == "mlp" else "AlexNet"
+        crops = f", crops of {self.crop} pixels" if self.crop else ""
+        return (
+            f"{splits.source}: {network}, {len(self.part('train')[1]):,} training images{crops}, {self.epochs} "
+            f"epochs, {len(splits.calibration[1]):,} for T, {len(splits.test[1]):,} to test."
+        )
+
     def part(self, name):
         """`(x, y)` of a part of the data as this network sees it outside training."""
         x, y = getattr(data.load(self.dataset), name)

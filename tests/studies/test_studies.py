@@ -60,7 +60,7 @@ def test_calibration_scores(done):
     study, labels = SMALL["calibration"], data.load("digits-noise").test[1]
     training = study.trainings()[2]  # seed 1, hard
     assert (training.seed, training.label_smoothing) == (1, 0.0)
-    values = results["calibration"].values
+    values = results["calibration"].values["digits-noise"]
     for method, T in (("hard", 1.0), ("hard + temperature", values["hard + temperature"]["temperature"][1])):
         p = softmax(store.predictions(training).logits["test"].astype("float64") / T)
         hits, confidence = p.argmax(axis=1) == labels, p.max(axis=1)
@@ -124,7 +124,7 @@ def test_the_temperature_sees_the_calibration_split_alone(done):
     def nll(T):
         return -np.log(softmax(logits.astype("float64") / T)[np.arange(len(labels)), labels]).mean()
 
-    T = results["calibration"].values["hard + temperature"]["temperature"][0]
+    T = results["calibration"].values["digits-noise"]["hard + temperature"]["temperature"][0]
     assert nll(T) <= min(nll(T * 0.999), nll(T * 1.001))
 
 
@@ -206,12 +206,13 @@ def test_unknown_dataset_is_an_error_before_anything_is_trained():
     ("study", "settings", "message"),
     [
         (CalibrationStudy, {"size": "huge"}, "Expected `size` to be one of"),
-        (CalibrationStudy, {"size": "small"}, "Expected `size` 'tiny' for the study calibration. Received: 'small'"),
+        (ProjectionStudy, {"size": "small"}, "Expected `size` 'tiny' for the study projection. Received: 'small'"),
         (AccuracyStudy, {"size": "paper"}, "Expected `size` to be one of"),
         (AccuracyStudy, {"label_smoothing": 1.0}, "Expected `label_smoothing`"),
         (CalibrationStudy, {"seeds": ()}, "Expected at least one seed"),
         (CalibrationStudy, {"num_bins": 0}, "Expected `num_bins`"),
-        (CalibrationStudy, {"label_smoothing": 1.5}, "Expected `label_smoothing`"),
+        (CalibrationStudy, {"label_smoothings": (1.5,)}, "Expected `label_smoothing`"),
+        (CalibrationStudy, {"label_smoothings": (0.0, 0.1)}, "Expected `label_smoothings` above 0"),
         (DistillationStudy, {"temperatures": (-1.0,)}, "Expected `temperature`"),
         (DistillationStudy, {"smoothed_temperatures": (1.0, 3.0)}, "Expected `smoothed_temperatures`"),
         (ProjectionStudy, {"classes": (("0", "1", "zero"),)}, "Expected `class name`"),
