@@ -19,8 +19,8 @@ def fold_temperature(model, calibrator=None):
     Args:
         model: a built Sequential or Functional `keras.Model`, nested or not, with one output: a Dense layer, then the
             `TemperatureScaling` to fold; a softmax or sigmoid may come last. It stays as it is.
-        calibrator: a fitted `TemperatureScaling` of the model's outputs, for one that does not hold it. The Dense layer may then have softmax or
-            sigmoid as its activation: the temperature acts before it.
+        calibrator: a fitted `TemperatureScaling` of the model's outputs, for a model that does not hold it. The Dense
+            layer may then have softmax or sigmoid as its activation: the temperature acts before it.
 
     Returns:
         A new model of the same kind, not compiled, without scaling layers. A Dense layer of half precision becomes
@@ -86,12 +86,13 @@ class _Cloner:
                 )
 
     def _new(self, layer):
-        if isinstance(layer, keras.Sequential):
+        graph = _is_graph(layer)
+        if graph and isinstance(layer, keras.Sequential):
             inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name) for x in layer.inputs]
             layers = [self.clone(inner) for inner in layer.layers if inner not in self.dropped]
             self.calls.update(layers)
             return keras.Sequential([*inputs, *layers], name=layer.name, trainable=layer.trainable)
-        if isinstance(layer, Functional):
+        if graph:
             new = keras.models.clone_model(layer, clone_function=self.clone, call_function=self._call)
             new.compiled = False  # as what it was compiled with may be of this package
             return new
@@ -180,8 +181,7 @@ def _back_from(tensor):
 
 
 def _check_foldable(model):
-    # a subclass with a call of its own may do anything with its layers
-    if getattr(type(model), "call", None) not in (keras.Sequential.call, Functional.call):
+    if not _is_graph(model):
         raise ValueError(
             "Expected a Sequential or Functional keras.Model, whose layers are known. "
             f"Received: {type(model).__name__}. Divide kernel and bias of its last layer by the temperature yourself."
@@ -195,3 +195,8 @@ def _check_foldable(model):
             f"Expected a model with one output. Received: {len(model.outputs)} in {model.name!r}. "
             "Fold keras.Model(model.inputs, the output to calibrate)."
         )
+
+
+def _is_graph(layer):
+    # a subclass with a call of its own may do anything with its layers
+    return isinstance(layer, keras.Model) and type(layer).call in (keras.Sequential.call, Functional.call)
