@@ -135,4 +135,23 @@ METRICS = [
     ),
     Component("NegativeLogLikelihood-binary", kls.metrics.NegativeLogLikelihood, binary),
 ]
-CALIBRATORS = [Component("TemperatureScaling", kls.calibrators.TemperatureScaling, overconfident)]
+CALIBRATORS = [
+    Component("TemperatureScaling", kls.calibrators.TemperatureScaling, overconfident),
+    Component("IsotonicCalibration", kls.calibrators.IsotonicCalibration, overconfident),
+    Component(
+        "IsotonicCalibration-top_label",
+        lambda **k: kls.calibrators.IsotonicCalibration("top_label", **k),
+        overconfident,
+    ),
+    Component("HistogramBinning", kls.calibrators.HistogramBinning, overconfident),
+    Component(
+        "HistogramBinning-quantile",
+        lambda **k: kls.calibrators.HistogramBinning(4, "quantile", closed="right", **k),
+        overconfident,
+    ),
+    Component(
+        "HistogramBinning-top_label",
+        lambda **k: kls.calibrators.HistogramBinning(method="top_label", **k),
+        overconfident,
+    ),
+]

@@ -41,7 +41,9 @@ def test_metric(component):
 def test_calibrator(component, tmp_path):
     labels, logits = component.batch()
     calibrator = component.make().fit(logits, labels)
-    np.testing.assert_array_equal(rebuilt(calibrator)(logits), calibrator(logits))
+    again = rebuilt(calibrator)
+    again.set_weights(calibrator.get_weights())  # more than a few numbers are in the weights, not in the configuration
+    np.testing.assert_array_equal(again(logits), calibrator(logits))
     model = keras.Sequential([keras.Input((registry.CLASSES,)), calibrator])
     model.save(tmp_path / "calibrated.keras")
     loaded = keras.models.load_model(tmp_path / "calibrated.keras")

@@ -182,3 +182,57 @@ def risk_coverage_area(errors, confidence, orders):
         ranked = shuffled[np.argsort(-confidence[shuffled], kind="stable")]
         areas.append(sum(errors[ranked[:i]].mean() for i in range(1, len(errors) + 1)) / len(errors))
     return np.mean(areas)
+
+
+def log_odds(logits):
+    """log p_k - log Σ_{j≠k} p_j, for each class."""
+    logits = [float(z) for z in logits]
+    found = []
+    for k, z in enumerate(logits):
+        others = logits[:k] + logits[k + 1 :]
+        top = max(others)
+        found.append(z - top - math.log(math.fsum(math.exp(other - top) for other in others)))
+    return found
+
+
+def isotonic(x, y, weight=None):
+    """Isotonic regression at the examples, by the min-max formula: the largest over a ≤ i of the least mean of a..b."""
+    weight = np.ones(len(x)) if weight is None else np.asarray(weight, "float64")
+    distinct = sorted(set(x))
+    total = [sum(w for value, w in zip(x, weight) if value == d) for d in distinct]
+    hits = [sum(w * t for value, t, w in zip(x, y, weight) if value == d) for d in distinct]
+    n = len(distinct)
+    fitted = {}
+    for i in range(n):
+        fitted[distinct[i]] = max(
+            min(sum(hits[a : b + 1]) / sum(total[a : b + 1]) for b in range(i, n)) for a in range(i + 1)
+        )
+    return np.array([fitted[value] for value in x])
+
+
+def line_between(x, knots, values):
+    """The value at x of the straight lines through (knot, value), constant outside."""
+    if x <= knots[0]:
+        return values[0]
+    for left in range(len(knots) - 1):
+        if x <= knots[left + 1]:
+            share = (x - knots[left]) / (knots[left + 1] - knots[left])
+            return values[left] + share * (values[left + 1] - values[left])
+    return values[-1]
+
+
+def softmax(logits):
+    """exp(log p_k), float64."""
+    return np.exp([log_probability(k, logits) for k in range(len(logits))])
+
+
+def histogram_binning(p, outcome, index, weight=None):
+    """Each probability's bin mean."""
+    weight = np.ones(len(p)) if weight is None else np.asarray(weight, "float64")
+    return np.array(
+        [
+            sum(w * y for y, w, j in zip(outcome, weight, index) if j == i)
+            / sum(w for w, j in zip(weight, index) if j == i)
+            for i in index
+        ]
+    )

@@ -1,0 +1,138 @@
+"""The base of the non-parametric calibrators: a function of one probability, fitted for one class after another."""
+
+import warnings
+
+import keras
+import numpy as np
+from keras import ops as K
+
+from keras_ls.calibrators.calibrator import Calibrator
+from keras_ls.calibrators.checked_examples import checked_examples
+from keras_ls.calibrators.fit_report import FitReport
+from keras_ls.metrics.negative_log_likelihood import NegativeLogLikelihood
+from keras_ls.ops.checks import checked_choice, checked_fraction, checked_positive
+from keras_ls.ops.log_odds import leading_class, log_odds, log_odds_of_class
+from keras_ls.ops.precision import at_least_float32
+from keras_ls.ops.recalibration import logit_of_probability, logits_of_class_scores, logits_of_confidence
+
+_BLOCK = 1 << 20  # logits
+
+
+class PerClassCalibrator(Calibrator):
+    """Replaces probabilities by a function of each, one function a class or one for the predicted class.
+
+    Subclasses give `add_rows(rows)`, which makes and returns the variables whose rows are those functions,
+    `fit_row(log_odds, outcome, weight)`, which returns one row of each and a remark or None, and
+    `calibrated(log_odds)`, the probabilities.
+
+    Args:
+        method: "one_vs_rest" or "top_label".
+        floor: the least probability that the calibrated logits give a class.
+        name: name of the layer.
+    """
+
+    def __init__(self, method="one_vs_rest", floor=1e-7, name=None, **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.method = checked_choice("method", method, ["one_vs_rest", "top_label"])
+        self.floor = checked_fraction("floor", checked_positive("floor", floor))
+        self.num_classes = None
+
+    def build(self, input_shape):
+        """Makes the variables for logits of this shape."""
+        self.num_classes = _classes(input_shape)
+        self._row_variables = self.add_rows(self.num_classes if self.method == "one_vs_rest" else 1)
+
+    def fit_examples(self, labels, logits, weight):
+        """Fits one row after another; see `fit`."""
+        if not self.built:
+            self.build(logits.shape)
+        self._check_classes(logits.shape)
+        kept = checked_examples(labels, logits, weight)
+        fitted, remarks, unseen = [], [], []
+        for row, odds, outcome in self._rows(labels, logits):
+            outcome = np.asarray(outcome[kept], "float64")
+            *values, remark = self.fit_row(odds[kept], outcome, weight[kept])
+            fitted.append(values)
+            remarks += [remark] if remark else []
+            unseen += [row] if outcome.max() == 0 or outcome.min() == 1 else []
+        for variable, rows in zip(self._row_variables, zip(*fitted)):
+            variable.assign(np.stack(rows).astype("float32"))
+        if unseen:
+            remarks.insert(0, self._advice(unseen))
+            warnings.warn(remarks[0], stacklevel=3)
+        self.fit_report = FitReport(
+            converged=True,
+            nll_before=_nll(labels, logits, weight),
+            nll_after=_nll(labels, logits, weight, self),
+            iterations=1,
+            weight=float(np.sum(weight, dtype="float64")),
+            advice=" ".join(remarks) or None,
+        )
+
+    def call(self, inputs):
+        """Logits whose softmax (or sigmoid) is calibrated."""
+        self._check_classes(inputs.shape)
+        logits = at_least_float32(inputs)
+        if self.num_classes == 1:
+            z = K.expand_dims(logits, -1) if len(logits.shape) == 1 else logits
+            return K.reshape(logit_of_probability(self.calibrated(z), self.floor), K.shape(logits))
+        odds = log_odds(logits)
+        if self.method == "one_vs_rest":
+            return logits_of_class_scores(logits, self.calibrated(odds), self.floor)
+        # of the leading class, whose log-odds are the largest
+        return logits_of_confidence(logits, self.calibrated(K.max(odds, axis=-1, keepdims=True)), self.floor)
+
+    def get_config(self):
+        """Constructor arguments, for serialisation; what was fitted is in the weights."""
+        return {**super().get_config(), "method": self.method, "floor": self.floor}
+
+    def _rows(self, labels, logits):
+        """Yields `(row, log-odds [M], outcome [M])`: NumPy, of one class at a time."""
+        if logits.ndim == 1:
+            yield 0, np.asarray(logits, "float32"), labels
+            return
+        size = max(1, _BLOCK // logits.shape[1])
+        blocks = [leading_class(logits[i : i + size]) for i in range(0, len(logits), size)]
+        largest, top, rest = (np.concatenate([keras.ops.convert_to_numpy(x) for x in part]) for part in zip(*blocks))
+        if self.method == "top_label":
+            odds = log_odds_of_class(largest, True, largest, rest)
+            outcome = labels == top if labels.ndim == 1 else labels[np.arange(len(labels)), top]
+            yield 0, keras.ops.convert_to_numpy(odds), outcome
+            return
+        for k in range(logits.shape[1]):
+            odds = log_odds_of_class(np.ascontiguousarray(logits[:, k]), top == k, largest, rest)
+            yield k, keras.ops.convert_to_numpy(odds), labels[:, k] if labels.ndim == 2 else labels == k
+
+    def _check_classes(self, shape):
+        if _classes(shape) != self.num_classes:
+            raise ValueError(
+                f"Expected logits of {self.num_classes} classes, for which the calibrator was built. "
+                f"Received: logits of shape {tuple(shape)}. Make a new {type(self).__name__} for another number."
+            )
+
+    def _advice(self, unseen):
+        if self.method == "one_vs_rest" and self.num_classes > 1:
+            return (
+                f"All examples that count, or none, are of class {', '.join(map(str, unseen[:10]))}"
+                f"{' and others' if len(unseen) > 10 else ''}: its probability becomes 1 or {self.floor:g} whatever "
+                "the logits say. Fit on examples of every class."
+            )
+        return (
+            "Every example that counts has the same outcome, so that the calibrated probability is 0 or 1 whatever the "
+            "logits say. Fit on more or harder held-out data; training data will not do."
+        )
+
+
+def _classes(shape):
+    """K, or 1 for binary logits: `[N]` or `[..., 1]`."""
+    return 1 if len(shape) < 2 else shape[-1]
+
+
+def _nll(labels, logits, weight, calibrator=None):
+    metric = NegativeLogLikelihood()
+    size = max(1, _BLOCK // (1 if logits.ndim == 1 else logits.shape[1]))
+    for i in range(0, len(logits), size):
+        part = slice(i, i + size)
+        predictions = logits[part] if calibrator is None else calibrator(logits[part])
+        metric.update_state(labels[part], predictions, weight[part])
+    return float(metric.result())

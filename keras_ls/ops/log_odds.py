@@ -1,0 +1,87 @@
+"""Log-odds of class probabilities, straight from logits: exact where a float32 probability has long become 1.0."""
+
+from keras import ops as K
+
+from keras_ls.ops.precision import at_least_float32
+from keras_ls.ops.smoothing import pick_inside
+
+# -inf logits rule classes out: as finite numbers their differences are no NaN
+_FARTHEST = 1e30
+
+
+def log_odds(logits):
+    """Log-odds of each class against all others.
+
+    `u_k = log p_k - log(1 - p_k) = z_k - log Σ_{j≠k} exp z_j`
+
+    They have the order of the probabilities, and tell apart what rounds to the same probability: two confidences of
+    1.0 may be 1 - 1e-8 and 1 - 1e-9.
+
+    Args:
+        logits: `[..., K]`.
+
+    Returns:
+        `[..., K]`, at least float32, within ±1e30. A NaN makes its row NaN.
+
+    Examples:
+        Probabilities (.8, .1, .1): log(.8 / .2) = log 4, log(.1 / .9) = -log 9.
+
+        >>> from keras_ls.ops.log_odds import log_odds
+        >>> import numpy as np
+        >>> [round(float(u), 5) for u in log_odds(np.log([[0.8, 0.1, 0.1]]))[0]]
+        [1.38629, -2.19722, -2.19722]
+    """
+    logits = at_least_float32(logits)
+    largest, top, rest = leading_class(logits)
+    is_top = K.arange(logits.shape[-1], dtype="int32") == K.expand_dims(top, -1)
+    return log_odds_of_class(logits, is_top, K.expand_dims(largest, -1), K.expand_dims(rest, -1))
+
+
+def leading_class(logits):
+    """What the log-odds of any class need to know of its row.
+
+    Args:
+        logits: `[..., K]`, at least float32.
+
+    Returns:
+        `(largest, top, rest)`, each `[...]`: the largest logit z_t, its (first) class t, int32, and
+        `log Σ_{j≠t} exp(z_j - z_t)`.
+
+    Examples:
+        >>> from keras_ls.ops.log_odds import leading_class
+        >>> largest, top, rest = leading_class([[1.0, 3.0, 1.0]])
+        >>> float(largest[0]), int(top[0]), round(float(rest[0]), 5)  # log(2 exp(-2))
+        (3.0, 1, -1.30685)
+    """
+    logits = at_least_float32(logits)
+    top = K.cast(K.argmax(logits, axis=-1), "int32")
+    largest = pick_inside(logits, top)
+    is_top = K.arange(logits.shape[-1], dtype="int32") == K.expand_dims(top, -1)
+    behind = K.maximum(logits - K.expand_dims(largest, -1), -_FARTHEST)
+    # the sum with the top class shows a NaN that argmax passed over
+    rest = K.logsumexp(K.where(is_top, -_FARTHEST + 0 * behind, behind), axis=-1)
+    return largest, top, rest
+
+
+def log_odds_of_class(logit, is_top, largest, rest):
+    """`log_odds` of one class of each row (or of several, with the row's numbers as `[..., 1]`).
+
+    Args:
+        logit: the logits of the class.
+        is_top: where the class is the row's leading one.
+        largest: see `leading_class`.
+        rest: likewise.
+
+    Returns:
+        The log-odds, of the shape of `logit`.
+
+    Examples:
+        >>> from keras_ls.ops.log_odds import leading_class, log_odds_of_class
+        >>> largest, top, rest = leading_class([[1.0, 3.0, 1.0]])
+        >>> round(float(log_odds_of_class(1.0, False, largest, rest)[0]), 5)  # 1 - log(exp 3 + exp 1)
+        -2.12693
+    """
+    behind = K.maximum(at_least_float32(logit) - largest, -_FARTHEST)
+    # of the leading class nothing is subtracted from 1: others = Σ_{j≠k} exp(z_j - z_t) is ≥ 1 for all but that one
+    others = K.where(is_top, rest, K.log(K.maximum(1 + K.exp(rest) - K.exp(behind), 1)))
+    return K.clip(behind - others, -_FARTHEST, _FARTHEST)
