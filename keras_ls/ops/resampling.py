@@ -60,12 +60,13 @@ def bootstrap_interval(
     so that no predictions are copied. With `q_a` the quantile of the resampled statistics and `t` the statistic itself:
 
     - `method="basic"`: `[2t - q_(1+level)/2, 2t - q_(1-level)/2]`. A binned calibration error is biased upwards, of the
-      examples and, by about as much again, of the resamples; the reflection takes that bias out. An end can lie
-      outside the range of the statistic.
+      examples and, by about as much again, of the resamples; the reflection takes most of that bias out. The interval
+      still covers the true error somewhat less often than `level` says, and an end can lie outside the range of the
+      statistic.
     - `method="percentile"`: `[q_(1-level)/2, q_(1+level)/2]`. It stays in range; right for means such as accuracy, the
-      Brier score and the NLL, and too high for calibration errors.
+      Brier score and the NLL; for calibration errors too high, so that it may hardly ever cover the true one.
 
-    Near a calibration error of 0 neither covers well: there, ask `calibration_test` whether it differs from 0.
+    Whether a calibration error differs from 0 at all is for `calibration_test` to say, not for an interval.
 
     Whole-number weights are counts: as many examples are drawn as they sum to, in proportion. Other weights stay with
     their example, which is drawn whole, as likely as any other.
