@@ -14,19 +14,30 @@ from keras_ls.ops.calibration import (
     squared_distance,
 )
 from keras_ls.ops.crossentropy import smoothed_crossentropy
+from keras_ls.ops.decomposition import BrierDecomposition, brier_decomposition
 from keras_ls.ops.divergences import kl_divergence
 from keras_ls.ops.focal import focal_crossentropy
 from keras_ls.ops.geometry import class_plane, class_separation, project
 from keras_ls.ops.penalties import entropy, excess_margin, top_logit_excess
+from keras_ls.ops.resampling import BootstrapInterval, CalibrationTest, bootstrap_interval, calibration_test
 from keras_ls.ops.selective import risk_coverage_area
 from keras_ls.ops.smoothing import effective_smoothing, smooth_labels
+from keras_ls.ops.spiegelhalter import SpiegelhalterTest, spiegelhalter_test
+from keras_ls.ops.sweep import monotone_bins, sweep_calibration_error
 
 __all__ = [
+    "BootstrapInterval",
+    "BrierDecomposition",
+    "CalibrationTest",
+    "SpiegelhalterTest",
     "bin_statistics",
     "binary_smoothed_crossentropy",
+    "bootstrap_interval",
+    "brier_decomposition",
     "brier_score",
     "calibration_error",
     "calibration_error_of_bins",
+    "calibration_test",
     "class_plane",
     "class_separation",
     "effective_smoothing",
@@ -35,12 +46,15 @@ __all__ = [
     "focal_crossentropy",
     "kl_divergence",
     "merge_into_quantile_bins",
+    "monotone_bins",
     "project",
     "quantile_bin_index",
     "risk_coverage_area",
     "smooth_labels",
     "smoothed_crossentropy",
+    "spiegelhalter_test",
     "squared_distance",
+    "sweep_calibration_error",
     "top_logit_excess",
     "uniform_bin_index",
 ]

@@ -141,7 +141,7 @@ def _edge_positions(ordered_weight, num_bins, closed):
     last = K.where(total > 1, total - 1, K.zeros_like(total))
     rank = K.floor((2 * k * last + num_bins) / (2 * num_bins))
     if closed == "right":
-        rank = rank - 1
+        rank = K.maximum(rank - 1, 0)  # of examples with weight: a dropped one must not close the first bin
     # the first position whose cumulative weight exceeds the rank
     position = K.searchsorted(cumulative, rank, side="right")
     return K.clip(position, 0, ordered_weight.shape[0] - 1 if ordered_weight.shape[0] else K.size(ordered_weight) - 1)

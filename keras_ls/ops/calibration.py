@@ -69,8 +69,9 @@ def calibration_error(
     labels, probabilities, weight = flatten_examples(labels, probabilities, sample_weight)
     confidence, accuracy = confidence_and_accuracy(labels, probabilities)
     check_some_weight(weight)
-    check_no_nan("probabilities", dropped(confidence, weight), NAN_ADVICE)
-    check_unit_interval("`probabilities`", dropped(confidence, weight), "Pass logits through softmax first.")
+    confidence = dropped(confidence, weight)  # NaN of padding would upset the order of the others
+    check_no_nan("probabilities", confidence, NAN_ADVICE)
+    check_unit_interval("`probabilities`", confidence, "Pass logits through softmax first.")
     if binning == "uniform":
         index = uniform_bin_index(confidence, num_bins, closed)
     else:

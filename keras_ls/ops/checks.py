@@ -167,6 +167,22 @@ def _assert_in_graph(labels, weight, fit, message):
     tf.raw_ops.Assert(condition=fit(least, largest), data=received)
 
 
+def check_outcomes(labels, weight, binary):
+    """Raises `ValueError` for known targets that are no outcomes: dense or binary ones other than 0 and 1."""
+    known, weights = concrete(labels), concrete(weight)
+    if known is None or weights is None or (known.ndim == 1 and not binary):
+        return
+    known = known[weights != 0]
+    soft = (known != 0) & (known != 1)
+    if known.ndim == 2:
+        soft = soft.any(axis=1) | (known.sum(axis=1) != 1)
+    if soft.any():
+        raise ValueError(
+            "Expected outcomes: integer labels, one-hot targets, or 0 and 1 for P(y=1). Received: "
+            f"{known[soft][0]}. A test asks how likely outcomes are; soft targets are none."
+        )
+
+
 def check_no_nan(name, values, advice):
     """Raises `ValueError` when known `values` hold a NaN."""
     known = concrete(values)

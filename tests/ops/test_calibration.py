@@ -213,6 +213,17 @@ def test_dropped_examples_may_hold_anything():
     assert float(ops.brier_score(y, p, weight)) == approx((0.01 + 0.64 + 0.49 + 0.01) / 4, rel=1e-6)
 
 
+@pytest.mark.parametrize("closed", ["left", "right"])
+def test_dropped_examples_move_no_edge(closed):
+    rng = np.random.default_rng(0)
+    p, y, weight = rng.random(30), rng.integers(0, 2, 30), rng.integers(0, 3, 30)
+    kept = np.repeat(y, weight), np.repeat(p, weight)
+    p[weight == 0] = np.nan
+    for num_bins in (3, 20, 80):  # with more bins than examples the first of them are empty
+        expected = error(*kept, num_bins, "quantile", closed=closed)
+        assert error(y, p, num_bins, "quantile", closed=closed, sample_weight=weight) == approx(expected, rel=1e-5)
+
+
 # the real thing -----------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,228 @@
+"""How sure a score is, and how large it would be by chance: intervals and a test from resampled examples."""
+
+from typing import NamedTuple
+
+import numpy as np
+from keras import ops as K
+
+from keras_ls.ops.calibration import NAN_ADVICE, calibration_error, check_probabilities
+from keras_ls.ops.checks import (
+    check_no_nan,
+    check_outcomes,
+    check_some_weight,
+    checked_choice,
+    checked_count,
+    checked_fraction,
+)
+from keras_ls.ops.examples import flatten_examples
+
+
+class BootstrapInterval(NamedTuple):
+    """Result of `bootstrap_interval`.
+
+    Attributes:
+        estimate: the statistic of the examples themselves.
+        low: lower end of the interval.
+        high: upper end.
+        standard_error: standard deviation of the statistic over the resamples.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    standard_error: float
+
+
+class CalibrationTest(NamedTuple):
+    """Result of `calibration_test`.
+
+    Attributes:
+        statistic: of the examples themselves.
+        p_value: how often calibrated predictions would have a statistic at least as large.
+        expected: mean of the statistic under calibration.
+        low: lower end of the range that holds the statistic with probability `level` under calibration.
+        high: upper end.
+    """
+
+    statistic: float
+    p_value: float
+    expected: float
+    low: float
+    high: float
+
+
+def bootstrap_interval(
+    statistic, labels, probabilities, sample_weight=None, level=0.95, num_resamples=1000, seed=0, method="basic"
+) -> BootstrapInterval:
+    """Bootstrap confidence interval of a score, for examples drawn anew with replacement.
+
+    A resample is a vector of counts: how often each example was drawn. It reaches the statistic as its `sample_weight`,
+    so that no predictions are copied. With `q_a` the quantile of the resampled statistics and `t` the statistic itself:
+
+    - `method="basic"`: `[2t - q_(1+level)/2, 2t - q_(1-level)/2]`. A binned calibration error is biased upwards, of the
+      examples and, by about as much again, of the resamples; the reflection takes most of that bias out. The interval
+      still covers the true error somewhat less often than `level` says, and an end can lie outside the range of the
+      statistic.
+    - `method="percentile"`: `[q_(1-level)/2, q_(1+level)/2]`. It stays in range; right for means such as accuracy, the
+      Brier score and the NLL; for calibration errors too high, so that it may hardly ever cover the true one.
+
+    Whether a calibration error differs from 0 at all is for `calibration_test` to say, not for an interval.
+
+    Whole-number weights are counts: as many examples are drawn as they sum to, in proportion. Other weights stay with
+    their example, which is drawn whole, as likely as any other.
+
+    For arrays, not inside a traced function. About 1000 times as long as the statistic takes: for the top label of many
+    classes, pass hits and confidences as `[N]` instead.
+
+    Args:
+        statistic: `(labels, probabilities, sample_weight=...)` → scalar, of NumPy arrays `[M]` or `[M, K]` with leading
+            axes flattened: `ops.calibration_error`, `ops.brier_score`, a `functools.partial` of them, or your own.
+        labels: integers or dense targets; `[N]` in [0, 1] for P(y=1).
+        probabilities: `[N, K]` or `[N]`, or whatever the statistic takes.
+        sample_weight: `[N]`, or None.
+        level: confidence level, in [0, 1).
+        num_resamples: R; more of them make the ends less random.
+        seed: of the resamples.
+        method: "basic" or "percentile".
+
+    Returns:
+        `(estimate, low, high, standard_error)`: floats, in the unit of the statistic.
+
+    Raises:
+        ValueError: for unknown options, shapes or labels that do not fit, or no examples.
+
+    Examples:
+        An accuracy of .8 of 100 examples has the standard error √(.8 · .2 / 100).
+
+        >>> import numpy as np, keras_ls as kls
+        >>> accuracy = lambda labels, p, sample_weight: np.average(labels == p.argmax(1), weights=sample_weight)
+        >>> interval = kls.ops.bootstrap_interval(accuracy, [0] * 80 + [1] * 20, [[0.9, 0.1]] * 100)
+        >>> interval.estimate, round(interval.standard_error, 2), interval.low < 0.8 < interval.high
+        (0.8, 0.04, True)
+
+    Reference:
+        Efron, "Bootstrap Methods: Another Look at the Jackknife", 1979; Davison and Hinkley, "Bootstrap Methods and
+        Their Application", section 5.2, 1997.
+    """
+    level = checked_fraction("level", level)
+    checked_count("num_resamples", num_resamples)
+    checked_choice("method", method, ["basic", "percentile"])
+    labels, probabilities, weight = _arrays(labels, probabilities, sample_weight)
+    rng = np.random.default_rng(seed)
+    if _are_counts(weight):
+        draws, chances, carried = round(weight.sum()), weight / weight.sum(), np.ones_like(weight)
+    else:
+        kept = weight != 0
+        draws, chances, carried = kept.sum(), kept / kept.sum(), weight
+    estimate = float(statistic(labels, probabilities, sample_weight=weight))
+    resampled = np.array(
+        [
+            float(statistic(labels, probabilities, sample_weight=carried * rng.multinomial(draws, chances)))
+            for _ in range(num_resamples)
+        ]
+    )
+    low, high = _range(resampled, level)
+    if method == "basic":
+        low, high = 2 * estimate - high, 2 * estimate - low
+    return BootstrapInterval(estimate, low, high, float(resampled.std()))
+
+
+def calibration_test(
+    labels,
+    probabilities,
+    sample_weight=None,
+    statistic=calibration_error,
+    level=0.95,
+    num_resamples=1000,
+    seed=0,
+) -> CalibrationTest:
+    """Tests whether the predictions are calibrated: is their calibration error larger than chance makes it?
+
+    Were each label drawn from its prediction, the predictions would be calibrated, and even so a binned error would not
+    be 0. Labels are drawn so R times, the predictions staying what they are, and the statistic t of the given labels is
+    compared with those of the drawn ones:
+
+    `p = (1 + #{r: t_r >= t}) / (1 + R)`.
+
+    Under calibration p is uniform, however few the examples and however biased the statistic. `expected` is the
+    statistic's mean under calibration, the floor below which no measured value means much.
+
+    Whole-number weights are counts: each repetition draws a label of its own. Other weights belong to one label each.
+    For arrays, not inside a traced function; takes as long as R + 1 statistics.
+
+    Args:
+        labels: integers or one-hot targets; `[N]` of 0 and 1 for P(y=1).
+        probabilities: `[N, K]`, divided by their sum for the draw, or `[N]`; leading axes are flattened.
+        sample_weight: `[N]`, or None.
+        statistic: `(labels, probabilities, sample_weight=...)` → scalar, of NumPy arrays, larger for less calibrated
+            predictions: `ops.calibration_error` (default), a `functools.partial` of it, or your own. It gets integer
+            labels.
+        level: probability of the range from `low` to `high`, in [0, 1).
+        num_resamples: R; no p-value is below 1 / (1 + R).
+        seed: of the labels drawn.
+
+    Returns:
+        `(statistic, p_value, expected, low, high)`: floats.
+
+    Raises:
+        ValueError: for unknown options, shapes or labels that do not fit, targets that are no outcomes, NaN, or no
+            examples.
+
+    Examples:
+        Twenty predictions of .75 with 15 hits: no drawn labels fit better. With 5 hits hardly any fit worse.
+
+        >>> import keras_ls as kls
+        >>> kls.ops.calibration_test([1] * 15 + [0] * 5, [0.75] * 20, num_resamples=99).p_value
+        1.0
+        >>> kls.ops.calibration_test([1] * 5 + [0] * 15, [0.75] * 20, num_resamples=99).p_value
+        0.01
+
+    Reference:
+        Bröcker and Smith, "Increasing the Reliability of Reliability Diagrams", 2007; Vaicenavicius et al., "Evaluating
+        Model Calibration in Classification", 2019. There the predictions are resampled too.
+    """
+    level = checked_fraction("level", level)
+    checked_count("num_resamples", num_resamples)
+    labels, p, weight = _arrays(labels, probabilities, sample_weight)
+    check_probabilities("`probabilities`", p, weight, "Pass logits through softmax first.")
+    check_outcomes(labels, weight, binary=p.ndim == 1)
+    times = weight.astype("int64") if _are_counts(weight) else (weight != 0).astype("int64")
+    weight = np.ones(times.sum()) if _are_counts(weight) else weight[weight != 0]
+    labels, p = np.repeat(labels, times, axis=0), np.repeat(p, times, axis=0)
+    check_no_nan("probabilities", p, NAN_ADVICE)
+    labels = labels.argmax(axis=1) if labels.ndim == 2 else labels
+    rng = np.random.default_rng(seed)
+    observed = float(statistic(labels, p, sample_weight=weight))
+    drawn = np.array([float(statistic(y, p, sample_weight=weight)) for y in _draws(rng, p, num_resamples)])
+    # equal labels may sum in another order: what differs by rounding is equal
+    as_large = int(np.sum(~(drawn < observed - 1e-6 * abs(observed))))
+    p_value = (1 + as_large) / (1 + num_resamples) if np.isfinite(observed) else float("nan")
+    return CalibrationTest(observed, p_value, float(drawn.mean()), *_range(drawn, level))
+
+
+def _arrays(labels, probabilities, sample_weight):
+    labels, probabilities, weight = flatten_examples(labels, probabilities, sample_weight)
+    check_some_weight(weight)
+    labels, probabilities, weight = (K.convert_to_numpy(x) for x in (labels, probabilities, weight))
+    return labels, probabilities, weight.astype("float64")
+
+
+def _are_counts(weight):
+    return bool((weight == np.floor(weight)).all())
+
+
+def _draws(rng, p, times):
+    """Labels drawn from predictions, `times` arrays one after the other."""
+    upper = p.astype("float64") if p.ndim == 1 else np.cumsum(p, axis=1, dtype="float64")
+    for _ in range(times):
+        chance = rng.random(len(p))
+        if p.ndim == 1:
+            yield (chance < upper).astype("int32")
+        else:
+            # the last class needs no comparison: whatever is not below it
+            yield (chance[:, None] * upper[:, -1:] >= upper[:, :-1]).sum(axis=1, dtype="int32")
+
+
+def _range(values, level):
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

@@ -1,0 +1,290 @@
+import functools
+import itertools
+
+import keras
+import numpy as np
+import pytest
+from scipy import stats
+
+from keras_ls import ops
+from tests.real_data import lenet_cifar10
+
+approx = pytest.approx
+
+
+def accuracy(labels, p, sample_weight):
+    return np.average(labels == (p > 0.5), weights=sample_weight)
+
+
+def brier(labels, p, sample_weight):
+    return np.average((labels - p) ** 2, weights=sample_weight)
+
+
+def binned_error(labels, p, sample_weight):
+    """ECE of ten bins, in NumPy: fast enough for simulations."""
+    index = np.minimum((p * 10).astype(int), 9)
+    gaps = np.bincount(index, sample_weight * (labels - p), 10)
+    return np.abs(gaps).sum() / sample_weight.sum()
+
+
+class Spy:
+    """A statistic that keeps the labels and weights that it gets."""
+
+    def __init__(self):
+        self.labels, self.weights = [], []
+
+    def __call__(self, labels, p, sample_weight):
+        self.labels.append(np.array(labels))
+        self.weights.append(np.array(sample_weight))
+        return brier(labels, p, sample_weight)
+
+
+# bootstrap ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_proportion_has_binomial_quantiles():
+    # 70 of 100 right: the resampled accuracy is Binomial(100, .7) / 100
+    labels, p = [1] * 70 + [0] * 30, [0.9] * 100
+    result = ops.bootstrap_interval(accuracy, labels, p, num_resamples=4000, method="percentile")
+    low, high = stats.binom.ppf([0.025, 0.975], 100, 0.7) / 100
+    assert (result.low, result.high) == approx((low, high), abs=0.011)  # a step of the distribution is .01
+    assert result.estimate == approx(0.7)
+    assert result.standard_error == approx(np.sqrt(0.7 * 0.3 / 100), rel=0.05)
+    basic = ops.bootstrap_interval(accuracy, labels, p, num_resamples=4000, method="basic")
+    assert (basic.low, basic.high) == approx((1.4 - result.high, 1.4 - result.low))
+    narrow = ops.bootstrap_interval(accuracy, labels, p, level=0.5, num_resamples=4000, method="percentile")
+    assert (narrow.low, narrow.high) == approx(tuple(stats.binom.ppf([0.25, 0.75], 100, 0.7) / 100), abs=0.011)
+
+
+@pytest.mark.parametrize("method", ["percentile", "basic"])
+def test_of_a_mean_equals_scipy(method):
+    rng = np.random.default_rng(0)
+    p = rng.random(80)
+    labels = (rng.random(80) < p**2).astype("float64")
+    losses = (labels - p) ** 2
+    peer = stats.bootstrap((losses,), np.mean, n_resamples=5000, method=method, rng=np.random.default_rng(1))
+    result = ops.bootstrap_interval(brier, labels, p, num_resamples=800, method=method)
+    se = losses.std() / np.sqrt(80)
+    # the 2.5 % quantile of 5000 draws has a standard error of .038 standard deviations; twice, for two of them
+    expected = peer.confidence_interval
+    assert (result.low, result.high) == approx((expected.low, expected.high), abs=0.2 * se)
+    assert result.standard_error == approx(peer.standard_error, rel=0.05)
+
+
+@pytest.mark.parametrize(("statistic", "truth"), [(accuracy, 0.7), (brier, 0.205)])
+@pytest.mark.parametrize("method", ["percentile", "basic"])
+def test_covers_the_truth_as_often_as_it_says(statistic, truth, method):
+    # P(y=1) is .8 where p = .9 and .6 where p = .6: accuracy .7; Brier (.8 · .01 + .2 · .81 + .6 · .16 + .4 · .36) / 2
+    # = (.17 + .24) / 2 = .205
+    rng = np.random.default_rng(0)
+    covered = []
+    for seed in range(400):
+        p = np.where(rng.random(150) < 0.5, 0.9, 0.6)
+        labels = (rng.random(150) < np.where(p > 0.7, 0.8, 0.6)).astype("float64")
+        result = ops.bootstrap_interval(statistic, labels, p, 0 * p + 1, 0.9, 200, seed, method)
+        covered.append(result.low <= truth <= result.high)
+    # .9 ± 3 standard errors of .015; a little less than .9, as all bootstrap intervals of so few
+    assert 0.85 < np.mean(covered) < 0.945
+
+
+def test_the_basic_interval_takes_out_most_of_the_bias_of_a_binned_error():
+    # each of ten bins of 100 is .02 above or below the truth, which is less than its standard error of about .04
+    rng = np.random.default_rng(0)
+    levels = np.arange(10) / 10 + 0.05
+    truth = levels + 0.02 * (-1) ** np.arange(10)
+    covered = {"basic": 0, "percentile": 0}
+    for seed in range(150):
+        p = np.tile(levels, 100)
+        labels = (rng.random(1000) < np.tile(truth, 100)).astype("float64")
+        for method in covered:
+            result = ops.bootstrap_interval(binned_error, labels, p, None, 0.9, 100, seed, method)
+            covered[method] += (result.low <= 0.02 <= result.high) / 150
+    assert covered["basic"] > 0.7
+    assert covered["percentile"] < 0.1
+
+
+def test_whole_weights_are_counts():
+    # example 0 stands for 60 examples, example 1 for 40: a proportion of 100
+    spy = Spy()
+    weight = np.array([60, 40, 0])
+    result = ops.bootstrap_interval(spy, [1, 0, 1], [1.0, 1.0, np.nan], weight, num_resamples=1000, method="percentile")
+    drawn = np.array(spy.weights)
+    np.testing.assert_array_equal(drawn[0], weight)
+    assert (drawn.sum(axis=1) == 100).all()
+    assert (drawn[:, 2] == 0).all()
+    assert drawn[1:, 0].std() == approx(np.sqrt(100 * 0.6 * 0.4), rel=0.1)
+    assert np.isnan(result.estimate)  # NumPy's average knows nothing of dropped NaN
+    kept = ops.bootstrap_interval(ops.brier_score, [1, 0, 1], [1.0, 1.0, np.nan], weight, num_resamples=200)
+    assert kept.estimate == approx(0.4)
+    assert kept.standard_error == approx(np.sqrt(0.24 / 100), rel=0.15)
+
+
+def test_other_weights_stay_with_their_example():
+    spy = Spy()
+    weight = np.array([0.5, 2.5, 0, 1.25], "float32")
+    ops.bootstrap_interval(spy, [1, 0, 1, 0], [0.5, 0.5, 0.5, 0.5], weight, num_resamples=600)
+    np.testing.assert_array_equal(spy.weights[0], weight)
+    drawn = np.array(spy.weights[1:])
+    counts = drawn[:, [0, 1, 3]] / weight[[0, 1, 3]]
+    np.testing.assert_array_equal(counts, counts.round())
+    assert (counts.sum(axis=1) == 3).all()
+    np.testing.assert_allclose(counts.mean(axis=0), 1, atol=0.15)  # each as likely as another
+    assert (drawn[:, 2] == 0).all()
+
+
+def test_scores_of_ops_and_shapes():
+    rng = np.random.default_rng(0)
+    p, labels = rng.dirichlet(np.ones(3), 60).astype("float32"), rng.integers(0, 3, 60)
+    for score in (
+        ops.calibration_error,
+        functools.partial(ops.calibration_error, num_bins=5, binning="quantile", norm="l2", debiased=True),
+        ops.brier_score,
+        ops.risk_coverage_area,
+    ):
+        result = ops.bootstrap_interval(score, labels, p, num_resamples=8)
+        assert result.estimate == approx(float(score(labels, p)), rel=1e-6)
+        tensors = (keras.ops.convert_to_tensor(labels.reshape(4, 15)), keras.ops.convert_to_tensor(p.reshape(4, 15, 3)))
+        assert ops.bootstrap_interval(score, *tensors, num_resamples=8) == approx(result, rel=1e-6)
+        assert ops.bootstrap_interval(score, labels.tolist(), p.tolist(), num_resamples=8) == approx(result, rel=1e-6)
+        assert ops.bootstrap_interval(score, labels, p, num_resamples=8, seed=1).low != result.low
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"level": 95}, r"`level` in \[0, 1\)\. Received: 95"),
+        ({"num_resamples": 0}, r"`num_resamples`.*Received: 0"),
+        ({"method": "bca"}, r"`method`.*'basic', 'percentile'.*Received: 'bca'"),
+        ({"sample_weight": [0, 0]}, "positive weight"),
+    ],
+)
+def test_errors_of_the_interval(options, message):
+    with pytest.raises(ValueError, match=message):
+        ops.bootstrap_interval(ops.brier_score, [0, 1], [0.5, 0.5], **options)
+
+
+# calibration test ---------------------------------------------------------------------------------------------------
+
+
+def test_against_all_labels_that_could_have_been():
+    p = np.array([0.1, 0.35, 0.6, 0.8, 0.85])
+    given = np.array([1, 0, 0, 1, 1])
+    errors, chances = [], []
+    for y in itertools.product([0, 1], repeat=5):
+        # by hand: the last two share a bin of ten
+        gaps = [y[0] - p[0], y[1] - p[1], y[2] - p[2], y[3] + y[4] - p[3] - p[4]]
+        errors.append(np.abs(gaps).sum() / 5)
+        chances.append(np.prod(np.where(np.array(y) == 1, p, 1 - p)))
+    errors, chances = np.array(errors), np.array(chances)
+    observed = (0.9 + 0.35 + 0.6 + 0.35) / 5
+    result = ops.calibration_test(given, p, statistic=binned_error, num_resamples=2000)
+    assert result.statistic == approx(observed, rel=1e-6)
+    assert result.expected == approx(np.dot(chances, errors), abs=0.01)  # a standard error of .003
+    assert result.p_value == approx(chances[errors > observed - 1e-9].sum(), abs=0.03)  # of .01
+    ordered = np.argsort(errors)
+    cumulative = np.cumsum(chances[ordered])
+    assert result.low == approx(errors[ordered][np.searchsorted(cumulative, 0.025)], abs=0.011)
+    assert result.high == approx(errors[ordered][np.searchsorted(cumulative, 0.975)], abs=0.011)
+
+
+def test_p_values_of_calibrated_predictions_are_uniform():
+    rng = np.random.default_rng(0)
+    p_values, multi_class = [], []
+    for seed in range(200):
+        p = rng.random(100)
+        labels = rng.random(100) < p
+        p_values.append(ops.calibration_test(labels, p, None, binned_error, num_resamples=99, seed=seed).p_value)
+        p = rng.dirichlet(np.ones(3), 100)
+        labels = (rng.random((100, 1)) > p.cumsum(axis=1)).sum(axis=1)
+        result = ops.calibration_test(labels, p, None, top_label_error, num_resamples=99, seed=seed)
+        multi_class.append(result.p_value)
+    # of the steps 1/100 ... 1; moved by half a step and spread, a continuous uniform
+    for values in (p_values, multi_class):
+        assert stats.kstest(np.array(values) - rng.random(200) / 100, "uniform").pvalue > 0.01
+
+
+def top_label_error(labels, p, sample_weight):
+    return binned_error((p.argmax(axis=1) == labels).astype(float), p.max(axis=1), sample_weight)
+
+
+def test_over_and_under_confidence_are_found():
+    for hits in (60, 99):
+        result = ops.calibration_test([1] * hits + [0] * (100 - hits), [0.8] * 100, num_resamples=99)
+        assert result.statistic == approx(abs(hits / 100 - 0.8), rel=1e-5)
+        assert result.p_value == 1 / 100
+        # the mean of |Binomial(100, .8) / 100 - .8|
+        expected = np.abs(np.arange(101) / 100 - 0.8) @ stats.binom.pmf(np.arange(101), 100, 0.8)
+        assert result.expected == approx(expected, rel=0.25)
+
+
+def test_of_real_predictions():
+    labels, p = lenet_cifar10()
+    result = ops.calibration_test(labels, p, num_resamples=40)
+    assert result.statistic == approx(0.107888, abs=1e-6)
+    assert result.p_value == 1 / 41
+    # the same floor with hits drawn from the confidences
+    confidence = p.max(axis=1).astype("float64")
+    index = np.searchsorted(np.arange(1, 15) / 15, confidence, side="right")
+    rng = np.random.default_rng(7)
+    errors = [
+        np.abs(np.bincount(index, (rng.random(10_000) < confidence) - confidence, 15)).sum() / 10_000
+        for _ in range(400)
+    ]
+    se = np.std(errors) / np.sqrt(40)
+    assert result.expected == approx(np.mean(errors), abs=4 * se)
+
+
+def test_labels_are_drawn_from_the_predictions():
+    spy = Spy()
+
+    def seen(labels, p, sample_weight):
+        return spy(labels, p[:, 0], sample_weight)
+
+    p = np.tile(np.array([[0.0, 0.5, 0.3, 0.2], [1.0, 0, 0, 0]], "float32"), (500, 1))
+    ops.calibration_test([1, 0] * 500, p, None, seen, num_resamples=40)
+    drawn = np.array(spy.labels[1:])
+    assert (drawn[:, 1::2] == 0).all()
+    rates = np.bincount(drawn[:, ::2].ravel(), minlength=4) / 20_000
+    np.testing.assert_allclose(rates, [0, 0.5, 0.3, 0.2], atol=0.015)  # standard errors of .0035
+    assert rates[0] == 0
+
+
+def test_whole_weights_repeat_and_zero_drops_in_the_test():
+    rng = np.random.default_rng(2)
+    p, labels, weight = rng.dirichlet(np.ones(3), 30), rng.integers(0, 3, 30), np.arange(30) % 4
+    expected = ops.calibration_test(np.repeat(labels, weight), np.repeat(p, weight, axis=0), num_resamples=20)
+    p[weight == 0], labels[weight == 0] = np.nan, -5
+    assert ops.calibration_test(labels, p, weight, num_resamples=20) == approx(expected, rel=1e-6)
+    one_hot = np.eye(3)[np.maximum(labels, 0)]
+    assert ops.calibration_test(one_hot, p, weight, num_resamples=20) == approx(expected, rel=1e-6)
+
+
+def test_other_weights_belong_to_one_label_each():
+    spy = Spy()
+    weight = np.array([0.5, 2.5, 0, 1.25])
+    ops.calibration_test([1, 0, 1, 0], [0.5] * 4, weight, spy, num_resamples=3)
+    assert all(labels.shape == (3,) for labels in spy.labels)
+    for carried in spy.weights:
+        np.testing.assert_array_equal(carried, [0.5, 2.5, 1.25])
+
+
+def test_a_nan_statistic_has_no_p_value():
+    result = ops.calibration_test([0, 1], [0.5, 0.5], None, lambda *a, **k: float("nan"), num_resamples=9)
+    assert np.isnan([result.p_value, result.low, result.high, result.expected]).all()
+
+
+@pytest.mark.parametrize(
+    ("labels", "p", "options", "message"),
+    [
+        ([0.5, 1], [0.5, 0.7], {}, r"Expected outcomes: .* Received: 0\.5\."),
+        ([[0.5, 0.5], [1, 0]], [[0.5, 0.5]] * 2, {}, r"Expected outcomes: .* Received: \[0\.5 0\.5\]"),
+        ([0, 1], [0.5, np.nan], {}, "`probabilities` without NaN"),
+        ([0, 1], [[3.0, -2.0], [0.5, 0.5]], {}, "softmax"),
+        ([0, 1], [0.5, 0.5], {"level": 1.0}, r"`level` in \[0, 1\)\. Received: 1\.0"),
+        ([0, 1], [0.5, 0.5], {"num_resamples": 1.5}, r"`num_resamples`.*Received: 1\.5"),
+        ([0, 1], [0.5, 0.5], {"sample_weight": [0, 0]}, "positive weight"),
+    ],
+)
+def test_errors_of_the_test(labels, p, options, message):
+    with pytest.raises(ValueError, match=message):
+        ops.calibration_test(labels, p, **options)
