@@ -1,8 +1,11 @@
 """What every calibrator is: a layer from logits to logits, fitted on held-out predictions."""
 
 import inspect
+import tempfile
+import warnings
 
 import keras
+import numpy as np
 
 from keras_ls.calibrators.predictions import PredictionReader
 from keras_ls.ops.examples import flatten_examples
@@ -12,6 +15,7 @@ class Calibrator(keras.layers.Layer):
     """A layer from logits to calibrated logits of the same shape, float32; masks pass through.
 
     Subclasses give `fit_examples(labels, logits, weight)`, which sets their variables and `fit_report`, and `call`.
+    `report(found)` sets `fit_report` and warns of its advice.
 
     Args:
         name: name of the layer.
@@ -32,22 +36,29 @@ class Calibrator(keras.layers.Layer):
         self.fit_report = None
         self.supports_masking = True
 
-    def fit(self, logits, labels=None, sample_weight=None, ignore_class=None):
+    def fit(self, logits, labels=None, sample_weight=None, ignore_class=None, verbose="auto"):
         """Fits the calibrator: `fit(logits, labels, sample_weight=None)` or `fit(model, dataset)`.
+
+        Logits of sequences, `[N, T, K]`, count as N·T examples. A model's Keras mask drops its padded steps; arrays
+        carry no mask, and a `sample_weight` of 0 does the same. Of a model, up to 2²² logits are kept in memory; more
+        are kept in a temporary file, or (for a temperature) computed again at each of the two or three passes.
 
         Args:
             logits: `[..., K]`, or `[N]` for binary logits; or a `keras.Model` that returns logits.
             labels: integers or dense targets; or, for a model, the dataset: batches of `(x, y)` or
                 `(x, y, sample_weight)`, or one tuple of arrays.
-            sample_weight: one weight an example; an integer weight counts as that many examples.
+            sample_weight: one weight an example (`[N]`) or a step (`[N, T]`); an integer weight counts as that many
+                examples.
             ignore_class: integer label of examples that do not count, or None.
+            verbose: whether passes of a model over a dataset show their progress: 1, 0, or "auto" for those that take
+                more than ten seconds.
 
         Returns:
             The layer itself.
 
         Raises:
             ValueError: for shapes, labels or weights that do not fit, NaN or +inf logits, a label whose logit is -inf,
-                and no examples.
+                and no examples; for a dataset that would have to be read again and cannot be.
 
         Warns:
             UserWarning: where the data cannot tell the parameters, with what that says of them.
@@ -58,18 +69,33 @@ class Calibrator(keras.layers.Layer):
                     "Expected `fit(model, dataset)`, with weights in the dataset as (x, y, sample_weight). "
                     f"Received: {'no dataset' if labels is None else 'a third argument'}."
                 )
-            examples = PredictionReader(logits, ignore_class=ignore_class).read(labels)
-        else:
-            if labels is None:
-                raise ValueError("Expected `fit(logits, labels)` or `fit(model, dataset)`. Received: no labels.")
-            flat = flatten_examples(labels, logits, sample_weight, ignore_class=ignore_class)
-            examples = tuple(keras.ops.convert_to_numpy(array) for array in flat)
-        self.fit_examples(*examples)
+            self.fit_predictions(PredictionReader(logits, ignore_class=ignore_class, verbose=verbose), labels)
+            return self
+        if labels is None:
+            raise ValueError("Expected `fit(logits, labels)` or `fit(model, dataset)`. Received: no labels.")
+        if not isinstance(logits, np.ndarray):
+            logits = keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(logits))
+        # only the shape of the logits is needed, and they may be large
+        like = keras.KerasTensor(logits.shape, keras.config.floatx())
+        labels, like, weight = flatten_examples(labels, like, sample_weight, ignore_class=ignore_class)
+        labels, weight = (keras.ops.convert_to_numpy(array) for array in (labels, weight))
+        self.fit_examples(labels, logits.reshape(like.shape), weight)
         return self
+
+    def fit_predictions(self, reader, dataset):
+        """Fits what a model predicts: `fit_examples` of all, whose logits may lie in a file that is removed after."""
+        with tempfile.TemporaryDirectory(prefix="keras_ls_", ignore_cleanup_errors=True) as folder:
+            self.fit_examples(*reader.read(dataset, folder))
 
     def fit_examples(self, labels, logits, weight):
         """Fits flat NumPy arrays: labels `[M]` or `[M, K]`, logits `[M, K]` or (binary) `[M]`, weight `[M]`."""
         raise NotImplementedError(f"{type(self).__name__} must implement fit_examples(labels, logits, weight).")
+
+    def report(self, found):
+        """Sets `fit_report`, and warns of its advice."""
+        self.fit_report = found
+        if found.advice:
+            warnings.warn(found.advice, stacklevel=4)
 
     def compute_output_shape(self, input_shape):
         """The shape of the input."""

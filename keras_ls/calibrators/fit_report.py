@@ -1,4 +1,4 @@
-"""What every fit reports."""
+"""What a fit found, the same words for every calibrator."""
 
 import dataclasses
 
@@ -8,12 +8,18 @@ class FitReport:
     """What a fit found; `report["nll_after"]` reads like `report.nll_after`.
 
     Attributes:
-        converged: whether the fit is the optimum.
+        converged: whether no other parameters, within the bounds, have a lower objective.
         nll_before: mean negative log-likelihood of the logits as they came, nats.
-        nll_after: the same of the calibrated ones.
-        iterations: passes over the data.
+        nll_after: the same of the calibrated logits, without penalties.
+        iterations: of the solver.
         weight: the sum of the weights.
-        advice: what the user should know of the data, else None.
+        advice: what the fit says of the data where they cannot tell the parameters, else None.
+
+    Examples:
+        >>> import numpy as np, keras_ls as kls
+        >>> scaling = kls.calibrators.VectorScaling().fit(np.log([[0.2, 0.8], [0.3, 0.7], [0.9, 0.1]]), [1, 0, 1])
+        >>> scaling.fit_report.converged, scaling.fit_report["weight"]
+        (True, 3.0)
     """
 
     converged: bool

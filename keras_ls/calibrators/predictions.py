@@ -1,9 +1,14 @@
 """One pass of a model over a dataset, with labels, weights and masks kept together, as NumPy arrays."""
 
+import math
+import pathlib
+import time
+
 import keras
 import numpy as np
 
-from keras_ls.ops.checks import checked_class, checked_count
+from keras_ls.calibrators.example_blocks import BUDGET
+from keras_ls.ops.checks import checked_choice, checked_class, checked_count
 from keras_ls.ops.examples import flatten_examples
 from keras_ls.ops.masks import get_keras_mask
 
@@ -15,12 +20,14 @@ class PredictionReader:
         model: a `keras.Model`.
         batch_size: for data given as arrays.
         ignore_class: integer label of examples that do not count, or None.
+        verbose: whether a pass shows its progress: 1, 0, or "auto" once it has taken ten seconds.
     """
 
-    def __init__(self, model, batch_size=256, ignore_class=None):
+    def __init__(self, model, batch_size=256, ignore_class=None, verbose=0):
         self.model = model
         self.ignore_class = checked_class("ignore_class", ignore_class)
         self.batch_size = checked_count("batch_size", batch_size)
+        self.verbose = checked_choice("verbose", verbose, ("auto", 0, 1))
         self._forward = self._predict
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
@@ -38,7 +45,7 @@ class PredictionReader:
             ValueError: for batches without labels, or no examples.
         """
         empty = True
-        for batch in self._split(data):
+        for batch in self._shown(*self._split(data)):
             if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
                 size = f" of {len(batch)}" if isinstance(batch, (tuple, list)) else ""
                 raise ValueError(
@@ -56,21 +63,65 @@ class PredictionReader:
         if empty:
             raise ValueError("Expected at least one example. Received: an empty dataset.")
 
-    def read(self, data):
-        """All batches, concatenated."""
-        return tuple(np.concatenate(arrays) for arrays in zip(*self.batches(data)))
+    def read(self, data, folder=None):
+        """All batches in three arrays; with a folder, those of more than 2²² numbers are files in it, mapped."""
+        names = ("labels", "predictions", "weight")
+        spools = [_Spool(folder and pathlib.Path(folder) / name) for name in names]
+        for batch in self.batches(data):
+            for spool, array in zip(spools, batch):
+                spool.append(array)
+        return tuple(spool.array() for spool in spools)
 
     def _predict(self, x):
         predictions = self.model(x, training=False)
         return predictions, None if isinstance(predictions, (tuple, list, dict)) else get_keras_mask(predictions)
 
     def _split(self, data):
+        """The batches, and their number or None."""
         if isinstance(data, keras.utils.PyDataset):
-            return (data[i] for i in range(len(data)))
+            return (data[i] for i in range(len(data))), len(data)
         if not isinstance(data, tuple):
-            return data
+            try:
+                return data, len(data)
+            except TypeError:  # not known
+                return data, None
         x, *rest = data
         size = len(keras.tree.flatten(x)[0])
         rest = [np.asarray(item) if isinstance(item, (list, tuple)) else item for item in rest]
         parts = [slice(start, start + self.batch_size) for start in range(0, size, self.batch_size)]
-        return (keras.tree.map_structure(lambda a, s=s: None if a is None else a[s], (x, *rest)) for s in parts)
+        batches = (keras.tree.map_structure(lambda a, s=s: None if a is None else a[s], (x, *rest)) for s in parts)
+        return batches, len(parts)
+
+    def _shown(self, batches, number):
+        bar, patience = None, {"auto": 10.0, 1: 0.0, 0: float("inf")}[self.verbose]
+        start = time.monotonic()
+        for i, batch in enumerate(batches, 1):
+            yield batch
+            if bar is None and time.monotonic() - start >= patience:
+                bar = keras.utils.Progbar(number, unit_name="batch")
+            if bar is not None:
+                bar.update(i)
+        if bar is not None:
+            bar.update(i, finalize=True)
+
+
+class _Spool:
+    """Arrays one after another: in memory, or from `BUDGET` numbers on in a file."""
+
+    def __init__(self, path):
+        self._path, self._parts, self._rows = path, [], 0
+
+    def append(self, array):
+        self._parts.append(array)
+        self._rows += len(array)
+        self._row = array[:0]
+        if self._path is not None and self._rows * math.prod(array.shape[1:]) > BUDGET:
+            with self._path.open("ab") as file:
+                for part in self._parts:
+                    file.write(np.ascontiguousarray(part).data)
+            self._parts.clear()
+
+    def array(self):
+        if self._path is None or not self._path.exists():
+            return np.concatenate(self._parts)
+        return np.memmap(self._path, self._row.dtype, "r", shape=(self._rows, *self._row.shape[1:]))

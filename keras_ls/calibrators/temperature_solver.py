@@ -1,42 +1,34 @@
 """The temperature of least negative log-likelihood: safeguarded Newton on the gradient, in float64."""
 
+import collections
 import dataclasses
+import functools
 import math
 
 import numpy as np
 
-_CHUNK = 1 << 17  # logits a block: the block and its exponentials stay in cache
+from keras_ls.calibrators.example_blocks import ExampleBlocks, label_values
+from keras_ls.calibrators.fit_report import FitReport
+
 _MAX_PASSES = 60
+_GRID = 25  # temperatures tried by a first pass that stands for several
+
+Point = collections.namedtuple("Point", "u nll gradient curvature")  # at b = exp(u); derivatives by b
 
 
-@dataclasses.dataclass(frozen=True)
-class FitReport:
-    """What a fit found; `report["nll_after"]` reads like `report.nll_after`.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TemperatureReport(FitReport):
+    """What the fit of a temperature found: a `FitReport` whose `iterations` are passes over the data, with more.
 
     Attributes:
         temperature: T.
-        converged: whether the gradient vanished within the bounds.
         at_bound: "lower" or "upper" where T stopped at a bound, else None.
         standard_error: of T, from the curvature (observed information); NaN at a bound.
-        nll_before: mean negative log-likelihood at T = 1, nats.
-        nll_after: the same at T.
-        iterations: passes over the data.
-        weight: the sum of the weights.
-        advice: what a bound or flat logits say of the data, else None.
     """
 
     temperature: float
-    converged: bool
     at_bound: str | None
     standard_error: float
-    nll_before: float
-    nll_after: float
-    iterations: int
-    weight: float
-    advice: str | None = None
-
-    def __getitem__(self, name):
-        return getattr(self, name)
 
 
 def solve_temperature(logits, labels, weight, bounds):
@@ -52,7 +44,7 @@ def solve_temperature(logits, labels, weight, bounds):
         bounds: (lower, upper) temperature.
 
     Returns:
-        A `FitReport`.
+        A `TemperatureReport`.
 
     Raises:
         ValueError: for NaN or +inf logits, dense labels that are no distributions, labels that a logit of -inf rules
@@ -65,55 +57,82 @@ def solve_temperature(logits, labels, weight, bounds):
         >>> round(1 / report.temperature, 8)
         0.41777049
     """
-    examples = _Examples(logits, labels, weight)
+    return solve_blocks(ExampleBlocks(labels, logits, weight, shifted), bounds)
+
+
+def solve_blocks(blocks, bounds, few_passes=False):
+    """`solve_temperature` of blocks of `shifted` logits.
+
+    With `few_passes` the first one tries temperatures all over the bounds, so that one or two more are enough.
+    """
+    objective = _Objective(blocks)
     lowest, highest = math.log(1 / bounds[1]), math.log(1 / bounds[0])
-    low, high = lowest, highest
-    # where every example is classified right the gradient is negative for ever, though it fades: start at the bound
-    u = highest if examples.separable else min(max(0.0, low), high)
-    before = examples.evaluate(1.0)[0]
-    at_bound, converged, iterations = None, False, 0
-    while iterations < _MAX_PASSES and not converged and at_bound is None:
-        iterations += 1
-        b = math.exp(u)
-        after, gradient, curvature = examples.evaluate(b)
-        if u == highest and (gradient < 0 or examples.separable):
+    grid = np.linspace(lowest, highest, _GRID) if few_passes else [min(max(0.0, lowest), highest)]
+    before, *others = objective.points([0.0, *(u for u in grid if u != 0)])
+    tried = [point for point in (before, *others) if lowest <= point.u <= highest]
+    passes = 1
+    while True:
+        # where every example is classified right the gradient is negative for ever, though it fades
+        point = max(tried) if objective.separable else min(tried, key=lambda p: abs(p.gradient))
+        at_bound = None
+        if point.u == highest and (point.gradient < 0 or objective.separable):
             at_bound = "lower"
-        elif u == lowest and gradient > 0:
+        elif point.u == lowest and point.gradient > 0:
             at_bound = "upper"
-        low, high = (u, high) if gradient < 0 else (low, u)
-        slope = b * curvature
-        # what a Newton step would still gain in NLL: half of gradient² / curvature
-        converged = abs(gradient) <= 1e-12 * examples.scale or (slope > 0 and gradient**2 <= 2e-15 * curvature)
-        if not converged:
-            u = _next(u, gradient, slope, low, high, lowest, highest)
-    temperature = {"lower": bounds[0], "upper": bounds[1], None: 1 / b}[at_bound]
-    information = examples.weight.sum() * curvature
-    return FitReport(
+        converged = not (at_bound or objective.separable) and objective.is_least(point)
+        if converged or at_bound or passes == _MAX_PASSES:
+            break
+        tried += objective.points([highest if objective.separable else _next(point, tried, lowest, highest)])
+        passes += 1
+    slope, nll = math.exp(point.u), point.nll
+    if converged and point.curvature > 0:  # the last Newton step is so short that it needs no pass to be checked
+        slope -= point.gradient / point.curvature
+        nll -= 0.5 * point.gradient**2 / point.curvature
+    temperature = {"lower": bounds[0], "upper": bounds[1]}.get(at_bound, min(max(1 / slope, bounds[0]), bounds[1]))
+    information = objective.weight * point.curvature
+    return TemperatureReport(
         temperature=temperature,
-        converged=converged and at_bound is None,
+        converged=converged,
         at_bound=at_bound,
         standard_error=temperature**2 / math.sqrt(information) if information > 0 and not at_bound else math.nan,
-        nll_before=before,
-        nll_after=after,
-        iterations=iterations,
-        weight=float(examples.weight.sum()),
-        advice=_advice(examples, at_bound, curvature, gradient, temperature),
+        nll_before=before.nll,
+        nll_after=nll,
+        iterations=passes,
+        weight=objective.weight,
+        advice=_advice(objective, at_bound, point, temperature, converged),
     )
 
 
-def _next(u, gradient, slope, low, high, lowest, highest):
-    step = -gradient / slope if slope > 0 else math.copysign(math.inf, -gradient)
-    proposal = u + step
-    if proposal >= high:
-        return high if high == highest and u != highest else 0.5 * (low + high)
-    if proposal <= low:
-        return low if low == lowest and u != lowest else 0.5 * (low + high)
-    return proposal
+def shifted(logits):
+    """Logits less the largest of their row; -inf becomes a number, since 0 · inf is none."""
+    logits = np.subtract(logits, logits.max(axis=1, keepdims=True), out=logits)
+    return np.maximum(logits, -1e30, out=logits)
 
 
-def _advice(examples, at_bound, curvature, gradient, temperature):
-    informative = at_bound == "upper" and examples.evaluate(0.0)[1] < 0
-    if informative or (at_bound == "lower" and not examples.separable):
+def _next(point, tried, lowest, highest):
+    low = max((p for p in tried if p.gradient < 0), default=None)
+    high = min((p for p in tried if p.gradient >= 0), default=None)
+    slope = math.exp(point.u) * point.curvature
+    newton = point.u + (-point.gradient / slope if slope > 0 else math.copysign(math.inf, -point.gradient))
+    if low is None or high is None:
+        return min(max(newton, lowest), highest)
+    if high.u - low.u < 0.5:
+        newton = _inverse_hermite(low, high)
+    return newton if low.u < newton < high.u else 0.5 * (low.u + high.u)
+
+
+def _inverse_hermite(low, high):
+    """Where the gradient is zero, of u as a cubic function of it that has both ends' values and slopes."""
+    width = high.gradient - low.gradient
+    t = -low.gradient / width
+    slopes = [width / max(math.exp(p.u) * p.curvature, 1e-300) for p in (low, high)]
+    rise = high.u - low.u
+    return low.u + rise * t * t * (3 - 2 * t) + t * (1 - t) * (slopes[0] * (1 - t) - slopes[1] * t)
+
+
+def _advice(objective, at_bound, point, temperature, converged):
+    informative = at_bound == "upper" and objective.points([point.u - 14.0])[0].gradient < 0
+    if informative or (at_bound == "lower" and not objective.separable):
         return (
             f"The temperature stopped at its {at_bound} bound {temperature:g}: the best one lies beyond. The logits "
             "are on an unusual scale: check them, or widen `bounds`."
@@ -129,71 +148,56 @@ def _advice(examples, at_bound, curvature, gradient, temperature):
             f"The temperature stopped at its upper bound {temperature:g}: the logits are anti-informative, a uniform "
             "guess has a higher likelihood at every temperature. Check that labels and predictions belong together."
         )
-    if curvature == 0 and gradient == 0:
+    if point.curvature == 0 and point.gradient == 0:
         return f"The logits of every example are all equal: no temperature changes anything, and T is {temperature:g}."
+    if not converged and at_bound is None:
+        return f"The temperature did not settle in {_MAX_PASSES} passes; {temperature:g} is the best of those tried."
     return None
 
 
-def _check_distributions(labels):
-    labels = labels.astype("float64")
-    wrong = ~((labels >= 0).all(axis=1) & (np.abs(labels.sum(axis=1) - 1) < 0.01))  # half precision rounds
-    if wrong.any():
-        raise ValueError(
-            "Expected dense labels as class distributions: no negative numbers, and a sum of 1. "
-            f"Received: {labels[wrong][0].tolist()}. For several labels an example, divide by their number."
-        )
+class _Objective:
+    """Mean NLL as a function of `u = log b`, and what a pass shows of the examples."""
 
+    weight = scale = separable = None
 
-class _Examples:
-    """Weighted examples, in blocks; logits are shifted so that each row's largest is 0."""
+    def __init__(self, blocks):
+        self._blocks = blocks
 
-    def __init__(self, logits, labels, weight):
-        logits, labels = np.asarray(logits), np.asarray(labels)
-        kept = np.asarray(weight) != 0
-        if not kept.any():
-            raise ValueError("Expected at least one example with a weight above 0. Received: none.")
-        if not kept.all():
-            logits, labels, weight = logits[kept], labels[kept], weight[kept]
-        self.weight = np.asarray(weight, "float64")
-        if not np.isfinite(self.weight).all():
-            raise ValueError("Expected `sample_weight` without infinite numbers. Received: an infinite weight.")
-        if logits.ndim == 1:  # softmax([0, z]) is sigmoid(z)
-            logits = np.stack([np.zeros_like(logits), logits], axis=1)
-            labels = np.stack([1 - labels, labels], axis=1)
-        wrong = np.isnan(logits) | np.isposinf(logits)
-        if wrong.any():
+    def points(self, us):
+        """A `Point` for each u, from one pass."""
+        weight, lead, wrong, different, *moments = self._blocks.sum(
+            functools.partial(_sums, slopes=np.exp(us))
+        ).tolist()
+        if self.weight is not None and not np.allclose([weight, lead], [self.weight, self._lead], rtol=1e-4):
             raise ValueError(
-                f"Expected `logits` without NaN or +inf. Received: {int(wrong.sum())} such values. "
-                "Find the step that made them: a calibrator must not hide them."
+                "Expected a dataset that gives the same examples at every reading. Received: a weight of "
+                f"{self.weight:g}, then {weight:g}, and other logits. Is it random? Keep one draw with `cache()`."
             )
-        if labels.ndim == 2:
-            _check_distributions(labels)
-        self.blocks, start, rows = [], 0, max(1, _CHUNK // logits.shape[1])
-        for start in range(0, len(logits), rows):
-            z = logits[start : start + rows].astype("float64")
-            y = labels[start : start + rows]
-            ruled_out = np.isneginf(z)
-            if (ruled_out & (y > 0)).any() if y.ndim == 2 else ruled_out[np.arange(len(z)), y.astype(int)].any():
-                raise ValueError("Expected a finite logit for every label. Received: -inf, a label that was ruled out.")
-            z -= z.max(axis=1, keepdims=True)
-            z[ruled_out] = -1e30  # without 0 · inf
-            z_y = (z * y).sum(axis=1) if y.ndim == 2 else z[np.arange(len(z)), y.astype(int)]
-            self.blocks.append((z, z_y, self.weight[start : start + rows]))
-        lead = np.concatenate([-z_y for _, z_y, _ in self.blocks])  # of the largest logit over the label's
-        self.scale = max(float(np.average(lead, weights=self.weight)), 1e-9)  # the unit of the gradient
-        self.separable = not lead.any() and any(z.any() for z, _, _ in self.blocks)
+        self.weight, self._lead = weight, lead
+        self.scale = max(
+            lead / weight, 1e-9
+        )  # the unit of the gradient: the largest logit over the label's, on average
+        self.separable = wrong == 0 and different > 0
+        means = np.reshape(moments, (-1, 3)) / weight
+        return [Point(float(u), *values) for u, values in zip(us, means.tolist())]
 
-    def evaluate(self, b):
-        """Mean NLL at b = 1/T, its derivative and its second derivative in b."""
-        nll = gradient = curvature = 0.0
-        for z, z_y, w in self.blocks:
-            e = np.exp(b * z)
-            total = e.sum(axis=1)
-            e *= z
-            mean = e.sum(axis=1) / total
-            square = np.einsum("ij,ij->i", e, z) / total
-            nll += w @ (np.log(total) - b * z_y)
-            gradient += w @ (mean - z_y)
-            curvature += w @ (square - mean * mean)
-        n = self.weight.sum()
-        return float(nll / n), float(gradient / n), float(curvature / n)
+    def is_least(self, point):
+        """Whether a Newton step would still gain next to nothing: half of gradient² / curvature."""
+        gradient, curvature = abs(point.gradient), point.curvature
+        return gradient <= 1e-12 * self.scale or (curvature > 0 and gradient**2 <= 1e-13 * curvature)
+
+
+def _sums(z, labels, weight, slopes):
+    """Weight, lead, examples that are wrong, logits that differ; then NLL and its two derivatives at each slope b."""
+    z_y = label_values(z, labels)
+    ones = np.ones(z.shape[1])  # a matrix product sums short rows many times faster than `sum`
+    sums = [weight.sum(), -(weight @ z_y), np.count_nonzero(z_y), z.any()]
+    for b in slopes:
+        e = b * z
+        np.exp(e, out=e)
+        total = e @ ones
+        e *= z
+        mean = (e @ ones) / total
+        square = np.einsum("ij,ij->i", e, z) / total
+        sums += [weight @ (np.log(total) - b * z_y), weight @ (mean - z_y), weight @ (square - mean * mean)]
+    return np.array(sums, "float64")
