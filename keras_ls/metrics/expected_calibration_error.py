@@ -7,9 +7,7 @@ from keras_ls.metrics.streaming import StreamingMetric
 from keras_ls.ops.calibration import checked_calibration_options
 from keras_ls.ops.checks import check_unit_interval
 from keras_ls.ops.examples import confidence_and_accuracy, dropped
-
-# cells of the histogram from which equal-mass bins are merged: each at most 1/4096 of confidence wide
-FINE_CELLS = 4096
+from keras_ls.ops.fine_cells import FINE_CELLS
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
@@ -19,9 +17,10 @@ class ExpectedCalibrationError(StreamingMetric):
     `ECE = Σ_m n_m/n |acc_m - conf_m|` over bins of confidence; `ops.calibration_error` says the other norms. The state
     holds three sums a bin, whatever the number of examples, and counts right past 2²⁴ of them.
 
-    `binning="quantile"` merges equal-mass bins from a histogram of 4096 cells of confidence. The result equals that of
-    `ops.calibration_error` whenever no cell holds examples from both sides of an edge; otherwise, with norm "l1", the
-    two differ by at most `2 Σ mass(cell) / n` over the `num_bins - 1` cells that hold an edge.
+    `binning="quantile"` merges equal-mass bins from a histogram of the 4096 cells of `ops.fine_cell_index`. The result
+    equals that of `ops.calibration_error` whenever no cell holds examples from both sides of an edge. Otherwise, with ε
+    the fraction of the examples that share the cell of an edge but not its confidence, the two differ by at most `2 ε`
+    with norm "l1", their squares by at most `4 ε` with "l2"; nothing is promised of "max" or with `debiased=True`.
 
     A predictor that always gives the base rate has an ECE of 0: look at a proper score (`BrierScore`,
     `NegativeLogLikelihood`) beside it.
@@ -83,7 +82,10 @@ class ExpectedCalibrationError(StreamingMetric):
         confidence, accuracy = confidence_and_accuracy(labels, predictions, self.from_logits)
         self.checked(confidence, weight)
         check_unit_interval("`y_pred`", dropped(confidence, weight), "Use `from_logits=True` for logits.")
-        index = ops.uniform_bin_index(confidence, self._cells, self.closed)
+        if self.binning == "uniform":
+            index = ops.uniform_bin_index(confidence, self._cells, self.closed)
+        else:
+            index = ops.fine_cell_index(confidence, self._cells)
         return ops.bin_statistics(index, confidence, accuracy, weight, self._cells)
 
     def from_statistics(self, sums):

@@ -22,7 +22,7 @@ class StreamingMetric(keras.metrics.Metric):
     `from_statistics(sums)`, the result.
 
     Args:
-        state_shape: shape of the sums.
+        state_shape: shape of the sums; None where the first batch tells it, by `build_state`.
         from_logits: whether predictions are logits or probabilities.
         ignore_class: integer label of examples that do not count, or None.
         name: name of the metric.
@@ -33,7 +33,14 @@ class StreamingMetric(keras.metrics.Metric):
         super().__init__(name=name, dtype=dtype)
         self.from_logits = bool(from_logits)
         self.ignore_class = checked_class("ignore_class", ignore_class)
-        self._sums = self.add_variable((2, *state_shape), "zeros", dtype="float32", name="sums")
+        self._sums = None
+        if state_shape is not None:
+            self.build_state(state_shape)
+
+    def build_state(self, shape):
+        """Makes the sums, unless they are there; within `fit` and `evaluate` that is before anything is traced."""
+        if self._sums is None:
+            self._sums = self.add_variable((2, *shape), "zeros", dtype="float32", name="sums")
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Adds a batch.
@@ -67,6 +74,8 @@ class StreamingMetric(keras.metrics.Metric):
 
     def result(self):
         """The metric over all examples since the last `reset_state`; 0 before the first."""
+        if self._sums is None:
+            return K.zeros((), self.dtype)
         sums = to_accumulation_dtype(self._sums.value)
         return K.cast(self.from_statistics(sums[0] + sums[1]), self.dtype)
 

@@ -13,14 +13,21 @@ from keras_ls.ops.calibration import (
     calibration_error_of_bins,
     squared_distance,
 )
+from keras_ls.ops.classwise import classwise_bin_statistics, classwise_calibration_error
 from keras_ls.ops.crossentropy import smoothed_crossentropy
 from keras_ls.ops.decomposition import BrierDecomposition, brier_decomposition
 from keras_ls.ops.divergences import kl_divergence
+from keras_ls.ops.fine_cells import fine_cell_index
 from keras_ls.ops.focal import focal_crossentropy
 from keras_ls.ops.geometry import class_plane, class_separation, project
 from keras_ls.ops.penalties import entropy, excess_margin, top_logit_excess
 from keras_ls.ops.resampling import BootstrapInterval, CalibrationTest, bootstrap_interval, calibration_test
-from keras_ls.ops.selective import risk_coverage_area
+from keras_ls.ops.selective import risk_coverage_area, risk_coverage_area_of_groups
+from keras_ls.ops.smooth_calibration import (
+    node_statistics,
+    smooth_calibration_error,
+    smooth_calibration_error_of_nodes,
+)
 from keras_ls.ops.smoothing import effective_smoothing, smooth_labels
 from keras_ls.ops.spiegelhalter import SpiegelhalterTest, spiegelhalter_test
 from keras_ls.ops.sweep import monotone_bins, sweep_calibration_error
@@ -40,16 +47,23 @@ __all__ = [
     "calibration_test",
     "class_plane",
     "class_separation",
+    "classwise_bin_statistics",
+    "classwise_calibration_error",
     "effective_smoothing",
     "entropy",
     "excess_margin",
+    "fine_cell_index",
     "focal_crossentropy",
     "kl_divergence",
     "merge_into_quantile_bins",
     "monotone_bins",
+    "node_statistics",
     "project",
     "quantile_bin_index",
     "risk_coverage_area",
+    "risk_coverage_area_of_groups",
+    "smooth_calibration_error",
+    "smooth_calibration_error_of_nodes",
     "smooth_labels",
     "smoothed_crossentropy",
     "spiegelhalter_test",

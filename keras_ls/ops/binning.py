@@ -41,8 +41,7 @@ def uniform_bin_index(confidence, num_bins, closed="left"):
     edges = at_least_float32(K.convert_to_tensor(edges, dtype=dtype))
     confidence = at_least_float32(confidence)
     if num_bins > 1 << 16 or dtype in ("float16", "bfloat16"):  # rounding may move an edge by more than below
-        index = _searchsorted(edges[1:], K.reshape(confidence, (-1,)), closed)
-        return K.reshape(index, K.shape(confidence))
+        return edge_index(edges[1:], confidence, closed)
     # by multiplication never too low and at most one too high, which the edge below puts right: quicker than a search
     guess = K.cast(confidence * (num_bins * (1 + 2**-20)), "int32")
     guess = K.maximum(K.minimum(guess, num_bins - 1), 0)
@@ -74,24 +73,27 @@ def quantile_bin_index(confidence, weight, num_bins, closed="left"):
     confidence = at_least_float32(confidence)
     weight = to_accumulation_dtype(weight)
     order = K.argsort(confidence)
-    sorted_confidence = K.take(confidence, order)
-    edges = K.take(sorted_confidence, _edge_positions(K.take(weight, order), num_bins, closed))
-    return _searchsorted(edges, confidence, closed)
+    cumulative = cumsum(K.take(weight, order))
+    # the first position whose cumulative weight exceeds the rank
+    position = K.searchsorted(cumulative, _edge_ranks(cumulative[-1], num_bins, closed), side="right")
+    edges = K.take(K.take(confidence, order), K.clip(position, 0, K.size(order) - 1))
+    return edge_index(edges, confidence, closed)
 
 
 def merge_into_quantile_bins(fine, num_bins, closed="left"):
     """Statistics of equal-mass bins from those of many fine, ordered cells: whole cells are merged.
 
-    The rule is `quantile_bin_index`'s, applied to cells. Where no two examples on the two sides of an edge share a
-    cell the result is exact; in general each bin differs by at most the mass of the cells at its edges.
+    The rule is `quantile_bin_index`'s, applied to cells. Only examples that share the cell of an edge, but not its
+    confidence, may come to lie in a bin that is not theirs. With ε the fraction of such examples, the l1 calibration
+    error of the bins is off by at most `2 ε`, the square of their l2 error by at most `4 ε`: no residual exceeds 1.
 
     Args:
-        fine: `[3, F]` statistics as `bin_statistics` returns them, for F cells ordered by confidence.
+        fine: `[3, ..., F]` statistics as `bin_statistics` returns them, for F cells ordered by confidence.
         num_bins: B.
         closed: "left" or "right".
 
     Returns:
-        `[3, B]` statistics.
+        `[3, ..., B]` statistics.
 
     Examples:
         >>> import numpy as np, keras_ls as kls
@@ -100,9 +102,18 @@ def merge_into_quantile_bins(fine, num_bins, closed="left"):
         [1.3, 1.7]
     """
     fine = to_accumulation_dtype(fine)
-    edges = _edge_positions(fine[0], num_bins, closed)
-    index = _searchsorted(edges, K.arange(fine.shape[-1], dtype="int32"), closed)
-    return K.transpose(segment_sum(K.transpose(fine), index, num_bins))
+    shape = tuple(fine.shape)
+    fine = K.reshape(fine, (3, -1, shape[-1]))
+    rows = fine.shape[1]
+    cumulative = cumsum(fine[0], axis=1)
+    ranks = _edge_ranks(cumulative[:, -1:], num_bins, closed)
+    if closed == "right":  # an edge's cell closes its bin: the bin of a cell follows from the cells before it
+        cumulative = K.pad(cumulative[:, :-1], [[0, 0], [1, 0]], constant_values=-np.inf)
+    # the edges that lie in a cell or before it
+    index = K.sum(K.cast(cumulative[:, :, None] > ranks[:, None, :], "int32"), axis=-1)
+    index = K.reshape(index + num_bins * K.arange(rows, dtype="int32")[:, None], (-1,))
+    merged = segment_sum(K.transpose(K.reshape(fine, (3, -1))), index, rows * num_bins)
+    return K.reshape(K.transpose(merged), (*shape[:-1], num_bins))
 
 
 def bin_statistics(index, confidence, accuracy, weight, num_bins):
@@ -132,22 +143,18 @@ def bin_statistics(index, confidence, accuracy, weight, num_bins):
     return K.stack([segment_sum(row, index, num_bins) for row in rows])
 
 
-def _edge_positions(ordered_weight, num_bins, closed):
-    """Where, in ascending order, the example (or cell) lies whose confidence is each inner edge."""
-    cumulative = cumsum(ordered_weight)
-    total = cumulative[-1]
-    k = K.convert_to_tensor(np.arange(1, num_bins), dtype=ordered_weight.dtype)
+def edge_index(edges, values, closed="left"):
+    """How many of the ascending edges lie below each value, or at it where bins are closed on the left; int32."""
+    index = K.searchsorted(edges, K.reshape(values, (-1,)), side="right" if closed == "left" else "left")
+    # a NaN compares with nothing: keep its index inside, where it makes its bin NaN
+    return K.reshape(K.cast(K.clip(index, 0, edges.shape[0]), "int32"), K.shape(values))
+
+
+def _edge_ranks(total, num_bins, closed):
+    """The ranks, counted from 0, of the examples at the inner edges; one example of `total` has the weight 1."""
+    k = K.convert_to_tensor(np.arange(1, num_bins), dtype=total.dtype)
     # round(k (n-1) / B) in whole numbers: in floating point .7 · 45 is 31.499999999999996
     last = K.where(total > 1, total - 1, K.zeros_like(total))
     rank = K.floor((2 * k * last + num_bins) / (2 * num_bins))
-    if closed == "right":
-        rank = K.maximum(rank - 1, 0)  # of examples with weight: a dropped one must not close the first bin
-    # the first position whose cumulative weight exceeds the rank
-    position = K.searchsorted(cumulative, rank, side="right")
-    return K.clip(position, 0, ordered_weight.shape[0] - 1 if ordered_weight.shape[0] else K.size(ordered_weight) - 1)
-
-
-def _searchsorted(edges, values, closed):
-    index = K.searchsorted(edges, values, side="right" if closed == "left" else "left")
-    # a NaN compares with nothing: keep its index inside, where it makes its bin NaN
-    return K.cast(K.clip(index, 0, edges.shape[0]), "int32")
+    # of examples with weight: a dropped one must not close the first bin
+    return K.maximum(rank - 1, 0) if closed == "right" else rank

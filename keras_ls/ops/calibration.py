@@ -80,7 +80,7 @@ def calibration_error(
 
 
 def calibration_error_of_bins(statistics, norm="l1", debiased=False):
-    """The calibration error of `[3, B]` sums of weight, weight · accuracy and weight · confidence.
+    """The calibration error of `[3, ..., B]` sums of weight, weight · accuracy and weight · confidence.
 
     Args:
         statistics: as `bin_statistics` returns them.
@@ -88,7 +88,7 @@ def calibration_error_of_bins(statistics, norm="l1", debiased=False):
         debiased: see `calibration_error`.
 
     Returns:
-        A scalar; 0 where all bins are empty.
+        `[...]`, a scalar for `[3, B]`; 0 where all bins are empty.
 
     Examples:
         One bin of 4 with 3 hits at confidence .9: `|.75 - .9|`.
@@ -98,17 +98,17 @@ def calibration_error_of_bins(statistics, norm="l1", debiased=False):
         0.15
     """
     n, hits, confidence = K.unstack(to_accumulation_dtype(statistics), 3)
-    total = K.sum(n)
+    total = K.sum(n, axis=-1)
     if norm == "l1":
-        return _ratio(K.sum(K.abs(hits - confidence)), total)
+        return _ratio(K.sum(K.abs(hits - confidence), axis=-1), total)
     gap = _ratio(hits - confidence, n)
     if norm == "max":
-        return K.max(K.abs(gap)) + 0 * K.sum(gap)  # max alone may pass over NaN
+        return K.max(K.abs(gap), axis=-1) + 0 * K.sum(gap, axis=-1)  # max alone may pass over NaN
     square = gap * gap
     if debiased:
         accuracy = _ratio(hits, n)
         square = K.where(n > 1, square - _ratio(accuracy * (1 - accuracy), n - 1), K.zeros_like(square) * square)
-    return K.sqrt(K.maximum(_ratio(K.sum(n * square), total), 0))
+    return K.sqrt(K.maximum(_ratio(K.sum(n * square, axis=-1), total), 0))
 
 
 def brier_score(labels, probabilities, sample_weight=None):

@@ -8,9 +8,9 @@ def _on_torch(x):
     return keras.backend.backend() == "torch" and K.is_tensor(x)
 
 
-def cumsum(x):
-    """`K.cumsum` of `[N]`."""
-    return x.cumsum(0) if _on_torch(x) else K.cumsum(x)
+def cumsum(x, axis=0):
+    """`K.cumsum`."""
+    return x.cumsum(axis) if _on_torch(x) else K.cumsum(x, axis=axis)
 
 
 def divide_no_nan(x, y):

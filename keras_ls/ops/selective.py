@@ -5,7 +5,7 @@ from keras import ops as K
 from keras_ls.ops.calibration import NAN_ADVICE, check_probabilities
 from keras_ls.ops.checks import check_no_nan, check_some_weight
 from keras_ls.ops.examples import confidence_and_accuracy, dropped, flatten_examples
-from keras_ls.ops.float64 import cumsum
+from keras_ls.ops.float64 import cumsum, divide_no_nan, segment_sum
 from keras_ls.ops.precision import to_accumulation_dtype
 
 
@@ -43,31 +43,54 @@ def risk_coverage_area(labels, probabilities, sample_weight=None):
     """
     labels, probabilities, weight = flatten_examples(labels, probabilities, sample_weight)
     check_probabilities("`probabilities`", probabilities, weight, "Pass logits through softmax first.")
+    confidence, accuracy = predicted_confidence_and_accuracy(labels, probabilities)
+    check_some_weight(weight)
+    check_no_nan("probabilities", dropped(confidence, weight), NAN_ADVICE)
+    doubt = -to_accumulation_dtype(dropped(confidence, weight))
+    # the doubt of each example stands for a group, which all that are equally confident are in; the others are empty
+    group = K.searchsorted(K.sort(doubt), doubt, side="left")
+    weight = to_accumulation_dtype(weight)
+    failed = weight * dropped(1 - to_accumulation_dtype(accuracy), weight)
+    groups = segment_sum(K.stack([weight, failed], axis=-1), K.cast(group, "int32"), K.shape(weight)[0])
+    return risk_coverage_area_of_groups(K.transpose(groups)) + 0 * K.sum(doubt)
+
+
+def risk_coverage_area_of_groups(statistics):
+    """The area under the risk-coverage curve of groups of examples that cannot be told apart, most confident first.
+
+    With s examples, e of them wrong, in a group, and b before it, f of them wrong:
+    `1/n Σ_groups Σ_{j=1}^{s} (f + j e/s) / (b + j)`.
+
+    Args:
+        statistics: `[2, G]`: the weight of each group, and the weight of its errors. Empty groups add nothing.
+
+    Returns:
+        A scalar; 0 without examples.
+
+    Examples:
+        Two right, then three of which one is wrong: `(0 + 0 + (1/3)/3 + (2/3)/4 + 1/5) / 5`.
+
+        >>> import keras_ls as kls
+        >>> round(float(kls.ops.risk_coverage_area_of_groups([[2.0, 3.0], [0.0, 1.0]])), 6)
+        0.095556
+    """
+    size, failed = K.unstack(to_accumulation_dtype(statistics), 2)
+    covered = cumsum(size)
+    before, failed_before = covered - size, cumsum(failed) - failed
+    rate = divide_no_nan(failed, size)
+    # the sum of (failed_before + j · rate) / (before + j) over j = 1 ... size
+    risks = size * rate + (failed_before - before * rate) * _harmonic_difference(before, size)
+    return divide_no_nan(K.sum(risks), covered[-1])
+
+
+def predicted_confidence_and_accuracy(labels, probabilities):
+    """`confidence_and_accuracy` of the predicted class for P(y=1) too: `max(p, 1 - p)`."""
     confidence, accuracy = confidence_and_accuracy(labels, probabilities)
-    if len(probabilities.shape) == 1:  # of P(y=1) to that of the predicted class, as Keras's accuracy has it
+    if len(probabilities.shape) == 1:  # predicted as Keras's accuracy has it
         positive = confidence > 0.5
         confidence = K.where(positive, confidence, 1 - confidence)
         accuracy = K.where(positive, accuracy, 1 - accuracy)
-    check_some_weight(weight)
-    check_no_nan("probabilities", dropped(confidence, weight), NAN_ADVICE)
-    return _area(confidence, accuracy, weight)
-
-
-def _area(confidence, accuracy, weight):
-    doubt = -to_accumulation_dtype(dropped(confidence, weight))
-    order = K.argsort(doubt)
-    doubt, weight, accuracy = (to_accumulation_dtype(K.take(x, order)) for x in (doubt, weight, accuracy))
-    error = dropped(1 - accuracy, weight)
-    covered, failed = (K.concatenate([K.zeros((1,), x.dtype), cumsum(x)]) for x in (weight, weight * error))
-    # of the examples of the same confidence: what is covered before them, and with them
-    first, last = (K.searchsorted(doubt, doubt, side=side) for side in ("left", "right"))
-    before, failed_before = K.take(covered, first), K.take(failed, first)
-    size = K.take(covered, last) - before
-    some = K.where(size > 0, size, K.ones_like(size))
-    rate = (K.take(failed, last) - failed_before) / some
-    # the sum of (failed_before + j · rate) / (before + j) over j = 1 ... size
-    risks = size * rate + (failed_before - before * rate) * _harmonic_difference(before, size)
-    return K.sum(weight / some * risks) / covered[-1] + 0 * K.sum(doubt)  # sorted last, NaN could go unseen
+    return confidence, accuracy
 
 
 def _harmonic_difference(start, size):

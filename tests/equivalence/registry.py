@@ -134,6 +134,38 @@ METRICS = [
         some_ignored,
     ),
     Component("NegativeLogLikelihood-binary", kls.metrics.NegativeLogLikelihood, binary),
+    Component("ClasswiseCalibrationError", lambda **k: kls.metrics.ClasswiseCalibrationError(CLASSES, **k), integers),
+    Component(
+        "ClasswiseCalibrationError-dense", lambda **k: kls.metrics.ClasswiseCalibrationError(CLASSES, 3, **k), dense
+    ),
+    Component("ClasswiseCalibrationError-binary", lambda **k: kls.metrics.ClasswiseCalibrationError(2, **k), binary),
+    Component(
+        "ClasswiseCalibrationError-quantile",
+        lambda **k: kls.metrics.ClasswiseCalibrationError(CLASSES, 3, "quantile", closed="right", threshold=0.01, **k),
+        integers,
+    ),
+    Component(
+        "ClasswiseCalibrationError-debiased",
+        lambda **k: kls.metrics.ClasswiseCalibrationError(CLASSES, 2, norm="l2", debiased=True, **k),
+        integers,
+    ),
+    Component(
+        "ClasswiseCalibrationError-ignore",
+        lambda **k: kls.metrics.ClasswiseCalibrationError(CLASSES, 3, norm="max", ignore_class=-1, **k),
+        some_ignored,
+    ),
+    Component("SmoothCalibrationError", kls.metrics.SmoothCalibrationError, integers),
+    Component("SmoothCalibrationError-dense", kls.metrics.SmoothCalibrationError, dense),
+    Component("SmoothCalibrationError-binary", kls.metrics.SmoothCalibrationError, binary),
+    Component(
+        "SmoothCalibrationError-ignore",
+        lambda **k: kls.metrics.SmoothCalibrationError(0.05, ignore_class=-1, **k),
+        some_ignored,
+    ),
+    Component("RiskCoverageArea", kls.metrics.RiskCoverageArea, integers),
+    Component("RiskCoverageArea-dense", kls.metrics.RiskCoverageArea, dense),
+    Component("RiskCoverageArea-binary", kls.metrics.RiskCoverageArea, binary),
+    Component("RiskCoverageArea-ignore", lambda **k: kls.metrics.RiskCoverageArea(ignore_class=-1, **k), some_ignored),
 ]
 CALIBRATORS = [
     Component("TemperatureScaling", kls.calibrators.TemperatureScaling, overconfident),

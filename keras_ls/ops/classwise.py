@@ -1,0 +1,137 @@
+"""Class-wise calibration: of the probability of every class, not of the predicted one alone."""
+
+import numpy as np
+from keras import ops as K
+
+from keras_ls.ops.binning import bin_statistics, quantile_bin_index, uniform_bin_index
+from keras_ls.ops.calibration import (
+    NAN_ADVICE,
+    calibration_error_of_bins,
+    check_probabilities,
+    checked_calibration_options,
+)
+from keras_ls.ops.checks import check_no_nan, check_some_weight, checked_choice, checked_fraction
+from keras_ls.ops.examples import dropped, flatten_examples
+from keras_ls.ops.float64 import mean
+from keras_ls.ops.precision import at_least_float32
+from keras_ls.ops.smoothing import pick
+
+
+def classwise_calibration_error(
+    labels,
+    probabilities,
+    num_bins=15,
+    binning="uniform",
+    norm="l1",
+    closed="left",
+    debiased=False,
+    threshold=0.0,
+    average="macro",
+    sample_weight=None,
+):
+    """Calibration error of each class's probability, `p_k` against `[y = k]`, and its mean over the classes.
+
+    `1/K Σ_k Σ_m n_km/n_k |freq_km - conf_km|`, with n_km the weight of the examples whose `p_k` lies in bin m, freq_km
+    how often class k was the label there, conf_km their mean `p_k`, and n_k the weight of all that count for class k.
+    With uniform bins this is the static calibration error (SCE), also called class-wise ECE; with `binning="quantile"`
+    the adaptive one (ACE), and with a threshold besides the thresholded adaptive one (TACE).
+
+    Args:
+        labels: integers or dense targets; `[N]` in [0, 1] for P(y=1).
+        probabilities: `[N, K]` or `[N]`; leading axes are flattened. P(y=1) = p counts as two classes, `(1 - p, p)`.
+        num_bins: B ≥ 1, for each class.
+        binning: "uniform" (equal width), or "quantile" (equal mass, of the class's own probabilities).
+        norm: "l1", "l2" or "max", as for `calibration_error`, within each class.
+        closed: the side on which a bin includes its edge, "left" or "right".
+        debiased: needs `norm="l2"`.
+        threshold: ε in [0, 1): only `p_k > ε` count for class k, in its bins and in n_k; 0 counts all, zeros too. A
+            class for which none count has an error of 0.
+        average: "macro" for the mean over the classes, None for one error a class.
+        sample_weight: `[N]`, or None. An integer weight counts as that many examples.
+
+    Returns:
+        A scalar in [0, 1], or `[K]` with `average=None`: differences of probabilities.
+
+    Raises:
+        ValueError: for unknown options, shapes or labels that do not fit, NaN, or no examples.
+
+    Examples:
+        Class 1 has .1 and .4 in one of two bins and .7 in the other, hit in one of two and in one of one:
+        `2/3 |1/2 - .25| + 1/3 |1 - .7|`; so does its mirror image, class 0.
+
+        >>> import keras_ls as kls
+        >>> error = kls.ops.classwise_calibration_error([0, 1, 1], [[0.9, 0.1], [0.6, 0.4], [0.3, 0.7]], num_bins=2)
+        >>> round(float(error), 6)
+        0.266667
+
+    Reference:
+        Nixon et al., "Measuring Calibration in Deep Learning", 2019 (SCE, ACE, TACE; there each equal-mass range counts
+        alike, here by its mass, which differs where ties or rounding make masses differ); Kull et al., "Beyond
+        Temperature Scaling", 2019 (class-wise ECE).
+    """
+    checked_calibration_options(num_bins, binning, norm, closed, debiased)
+    threshold = checked_fraction("threshold", threshold)
+    checked_choice("average", average, ["macro", None])
+    labels, probabilities, weight = flatten_examples(labels, probabilities, sample_weight)
+    check_probabilities("`probabilities`", probabilities, weight, "Pass logits through softmax first.")
+    check_some_weight(weight)
+    targets, probabilities = classwise_targets(labels, probabilities)
+    check_no_nan("probabilities", dropped(probabilities, weight[:, None]), NAN_ADVICE)
+    weight = classwise_weight(probabilities, weight, threshold)
+    if binning == "uniform":
+        index = uniform_bin_index(probabilities, num_bins, closed)
+    else:
+
+        def bins_of_class(column):
+            return quantile_bin_index(column[0], column[1], num_bins, closed)
+
+        index = K.transpose(K.map(bins_of_class, (K.transpose(probabilities), K.transpose(weight))))
+    statistics = classwise_bin_statistics(index, probabilities, targets, weight, num_bins)
+    errors = calibration_error_of_bins(statistics, norm, debiased)
+    return errors if average is None else mean(errors)
+
+
+def classwise_bin_statistics(index, probabilities, targets, weight, num_bins):
+    """`bin_statistics` of each class.
+
+    Args:
+        index: bin of each class's probability, `[N, K]` int32.
+        probabilities: `[N, K]`.
+        targets: `[N, K]`.
+        weight: `[N, K]`.
+        num_bins: B.
+
+    Returns:
+        `[3, K, B]`: sums of the weight, of weight · target and of weight · probability; float64 (float32 on JAX).
+
+    Examples:
+        >>> import keras_ls as kls
+        >>> p, y, w = [[0.25, 0.75]], [[0.0, 1.0]], [[1.0, 1.0]]
+        >>> statistics = kls.ops.classwise_bin_statistics([[0, 1]], p, y, w, num_bins=2)
+        >>> [[[float(v) for v in row] for row in rows] for rows in statistics]
+        [[[1.0, 0.0], [0.0, 1.0]], [[0.0, 0.0], [0.0, 1.0]], [[0.25, 0.0], [0.0, 0.75]]]
+    """
+    index = K.cast(index, "int32")
+    num_classes = index.shape[-1]
+    index = index + num_bins * np.arange(num_classes, dtype="int32")  # the bins of one class after those of another
+    flat = (K.reshape(x, (-1,)) for x in (index, probabilities, targets, weight))
+    return K.reshape(bin_statistics(*flat, num_classes * num_bins), (3, num_classes, num_bins))
+
+
+def classwise_targets(labels, probabilities):
+    """`[M, K]` targets and probabilities; of P(y=1) those of classes 0 and 1. NaN where a label is out of range."""
+    p = at_least_float32(probabilities)
+    if len(p.shape) == 1:
+        y = K.cast(labels, p.dtype)
+        return K.stack([1 - y, y], axis=-1), K.stack([1 - p, p], axis=-1)
+    if len(labels.shape) == 2:
+        return K.cast(labels, p.dtype), p
+    hit = K.one_hot(K.cast(labels, "int32"), p.shape[-1], dtype=p.dtype)
+    return hit + 0 * K.expand_dims(pick(p, labels), -1), p
+
+
+def classwise_weight(probabilities, weight, threshold):
+    """`[M, K]` weights: 0 where a probability does not exceed the threshold, unless that is 0. NaN counts as above."""
+    shape = K.shape(probabilities)
+    weight = K.ones_like(probabilities) if weight is None else K.broadcast_to(weight[:, None], shape)
+    return weight if threshold == 0 else K.where(probabilities <= threshold, K.zeros_like(weight), weight)
