@@ -91,11 +91,10 @@ class ReliabilityDisplay:
         if (np.diff(self.edges) < 0).any():
             raise ValueError(f"Expected `edges` in ascending order. Received: {self.edges.tolist()}.")
         self.density = None if density is None else as_numbers("density", density, [None])
-        if density is not None and not (
-            (self.density >= 0).all() and np.isclose(self.density.sum(), self.weight.sum())
-        ):
+        total = self.weight.sum()
+        if density is not None and not ((self.density >= 0).all() and np.isclose(self.density.sum(), total)):
             raise ValueError(
-                f"Expected `density` without negative numbers, with the sum of `weight`, {self.weight.sum():g}. "
+                f"Expected `density` without negative numbers, with the sum of `weight`: {total:g}. "
                 f"Received: a sum of {self.density.sum():g}. Count the same examples in both."
             )
         self.smooth = checked_curve(smooth)
