@@ -1,6 +1,8 @@
 """What the displays draw on and with: axes of a column's width, and inks that differ without colour too."""
 
-import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 COLUMN_WIDTH = 3.3  # inches
 
@@ -14,8 +16,37 @@ LABEL_SIZE, TICK_SIZE = "small", "x-small"  # relative to the user's font size
 def own_or_given(ax, height):
     """Returns `ax`, or for None the axes of a new figure of column width and `height` inches."""
     if ax is None:
+        import matplotlib.pyplot as plt  # it may open a window; not for figures that are drawn to be saved
+
         _, ax = plt.subplots(figsize=(COLUMN_WIDTH, height), layout="constrained")
     return ax
+
+
+def own_or_given_row(axes, count, width, height):
+    """Returns `axes` as a list of `count`, or for None those of a new figure, of `width` x `height` inches each."""
+    if axes is None:
+        import matplotlib.pyplot as plt
+
+        size = (width * count, height)
+        _, axes = plt.subplots(1, count, figsize=size, layout="constrained", sharex=True, sharey=True, squeeze=False)
+    axes = list(np.ravel(axes))
+    if len(axes) != count:
+        raise ValueError(f"Expected `axes` to be {count}, one a panel. Received: {len(axes)}.")
+    return axes
+
+
+def unseen_figure(width, height):
+    """Returns a figure of a size in inches with a canvas of its own: no pyplot, no window."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def pixels(figure, dpi):
+    """Returns a figure of `unseen_figure` as an image: uint8 `[height, width, 3]`."""
+    figure.set_dpi(dpi)
+    figure.canvas.draw()
+    return np.array(figure.canvas.buffer_rgba())[..., :3]
 
 
 def label_axes(ax, xlabel, ylabel, title=None):

@@ -6,28 +6,45 @@ from scipy.special import betaincinv
 from keras_ls.ops.binning import bin_statistics, quantile_bin_index, uniform_bin_index
 from keras_ls.ops.calibration import NAN_ADVICE, checked_calibration_options
 from keras_ls.ops.checks import check_no_nan, check_some_weight, check_unit_interval, concrete
-from keras_ls.ops.examples import confidence_and_accuracy, dropped, flatten_examples, to_probabilities
+from keras_ls.ops.examples import confidence_and_accuracy, flatten_examples, to_probabilities
 
 
 def bins_of_predictions(labels, logits, num_bins, binning, closed, from_logits, sample_weight):
     """Returns `(weight, accuracy, confidence, edges)` of predictions, the means NaN where a bin is empty."""
     checked_calibration_options(num_bins, binning, "l1", closed, False)
+    examples = examples_of_predictions(labels, logits, from_logits, sample_weight)
+    return bins_of_examples(*examples, num_bins, binning, closed)
+
+
+def examples_of_predictions(labels, logits, from_logits, sample_weight):
+    """Returns `(confidence, accuracy, weight)`, NumPy `[M]`, of the predictions whose weight is not 0."""
     labels, logits, weight = flatten_examples(labels, logits, sample_weight)
-    confidence, accuracy = confidence_and_accuracy(labels, to_probabilities(logits, from_logits))
-    confidence = dropped(confidence, weight)
-    check_no_nan("logits" if from_logits else "probabilities", confidence, NAN_ADVICE)
-    known, kept = concrete(confidence), concrete(weight) != 0
     check_some_weight(weight)
-    check_unit_interval("`probabilities`", known, "Pass `from_logits=True` for logits.")
+    arrays = (*confidence_and_accuracy(labels, to_probabilities(logits, from_logits)), weight)
+    kept = concrete(weight) != 0
+    confidence, accuracy, weight = (concrete(array)[kept] for array in arrays)
+    check_no_nan("logits" if from_logits else "probabilities", confidence, NAN_ADVICE)
+    check_unit_interval("`probabilities`", confidence, "Pass `from_logits=True` for logits.")
+    return confidence, accuracy, weight
+
+
+def bins_of_examples(confidence, accuracy, weight, num_bins, binning, closed):
+    """Returns `(weight, accuracy, confidence, edges)` of examples, the means NaN where a bin is empty."""
     if binning == "uniform":
         index = uniform_bin_index(confidence, num_bins, closed)
         edges = np.arange(num_bins + 1) / num_bins
     else:
         index = quantile_bin_index(confidence, weight, num_bins, closed)
-        edges = _quantile_edges(concrete(index)[kept], known[kept], num_bins, closed)
+        edges = _quantile_edges(concrete(index), confidence, num_bins, closed)
     sums = concrete(bin_statistics(index, confidence, accuracy, weight, num_bins))
     means = sums[1:] / np.where(sums[0] > 0, sums[0], np.nan)
     return sums[0], means[0], means[1], edges
+
+
+def cells_of_examples(confidence, accuracy, weight, num_cells):
+    """Returns `[3, F]`: sums of weight, weight · accuracy, weight · confidence over F cells of equal width."""
+    index = uniform_bin_index(confidence, num_cells)
+    return concrete(bin_statistics(index, confidence, accuracy, weight, num_cells))
 
 
 def jeffreys_interval(count, mean, level=0.95):

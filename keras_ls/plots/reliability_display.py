@@ -1,20 +1,30 @@
 """The reliability diagram: is a model right as often as it says?"""
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
 
+from keras_ls.ops.calibration import checked_calibration_options
 from keras_ls.ops.checks import check_unit_interval
-from keras_ls.plots.canvas import INK, LABEL_SIZE, MIDTONE, TICK_SIZE, label_axes, own_or_given
-from keras_ls.plots.reliability_bins import bins_of_predictions, jeffreys_interval
+from keras_ls.plots.canvas import own_or_given
+from keras_ls.plots.reliability_bins import (
+    bins_of_examples,
+    cells_of_examples,
+    examples_of_predictions,
+    jeffreys_interval,
+)
+from keras_ls.plots.reliability_drawing import (
+    SHARES,
+    add_headline,
+    add_strip,
+    draw_bars,
+    draw_curve,
+    draw_dots,
+    draw_frame,
+    places,
+)
 from keras_ls.plots.saved_data import as_numbers, check_finite, checked_saved, to_plain
+from keras_ls.plots.smooth_reliability import CURVES, checked_curve, smooth_reliability
 
-STRIP = 0.24  # height of the strip under the bars, in units of accuracy
-NARROWEST = 0.006  # equal confidences share a quantile bin of no width: drawn this wide to be seen
-TOP = 1.02  # of both axes: dots at 1 are whole
-
-ACCURACY = {"facecolor": "#A6CEE3", "edgecolor": INK, "linewidth": 0.6}
-OVER = {"facecolor": "#FDEBE0", "edgecolor": "#C04A00", "linewidth": 0.8, "hatch": "/////"}
-UNDER = {"facecolor": "#F4F8FC", "edgecolor": "#08306B", "linewidth": 0.8, "hatch": "....."}
+DENSITY_CELLS = 100
 
 
 class ReliabilityDisplay:
@@ -23,7 +33,8 @@ class ReliabilityDisplay:
     Each bar is as high as the accuracy of its bin; a hatched bar spans the gap from there to the mean confidence. The
     dot stands at (mean confidence, accuracy), so that its height over or under the diagonal is the gap too, and carries
     the 95 % Jeffreys interval of the accuracy, `Beta(½ + hits, ½ + misses)`. Empty bins stay blank. The strip below has
-    the share of the examples in each bin, and the legend `ECE = Σ_m n_m/n |acc_m - conf_m|`.
+    the share of the examples in each bin, or in each of F finer cells with `density`. The legend has
+    `ECE = Σ_m n_m/n |acc_m - conf_m|`. With `smooth`, a curve that needs no bins replaces the bars.
 
     Args:
         weight: `[B]`, the number (or total weight) of the examples in each bin.
@@ -31,12 +42,17 @@ class ReliabilityDisplay:
         confidence: `[B]`, their mean confidence; NaN where a bin is empty.
         edges: `[B + 1]`, ascending from bin to bin, in [0, 1].
         name: the title of the panel, or None.
+        density: `[F]`, the weight in each of F cells of equal width, or None.
+        smooth: a dictionary, or None: "confidence", "accuracy", "low" and "high", `[G]`, the points of a smooth curve
+            and its 95 % band (NaN where there are no examples, None for no band); "bandwidth" and "error", the
+            smoothing and the smooth calibration error.
 
     Attributes:
         ax_, figure_: what was drawn on.
         strip_: the axes of the strip.
-        bars_: the bars of the accuracies, one a bin that is not empty.
+        bars_: the bars of the accuracies, one a bin that is not empty; None where a curve replaces them.
         gaps_: the bars of the gaps, by "over-confident" and "under-confident" where there are such bins.
+        curve_, band_: the smooth curve and its band, or None.
 
     Raises:
         ValueError: for shapes that do not fit, values out of range, or nothing but empty bins.
@@ -51,10 +67,11 @@ class ReliabilityDisplay:
 
     Reference:
         Guo et al., "On Calibration of Modern Neural Networks", 2017. Interval: Brown, Cai and DasGupta, "Interval
-        Estimation for a Binomial Proportion", 2001.
+        Estimation for a Binomial Proportion", 2001. Curve: Błasiok and Nakkiran, "Smooth ECE: Principled Reliability
+        Diagrams via Kernel Smoothing", 2023.
     """
 
-    def __init__(self, weight, accuracy, confidence, edges, name=None):
+    def __init__(self, weight, accuracy, confidence, edges, name=None, density=None, smooth=None):
         self.weight = as_numbers("weight", weight, [None])
         num_bins = len(self.weight)
         self.accuracy = as_numbers("accuracy", accuracy, [num_bins])
@@ -73,6 +90,14 @@ class ReliabilityDisplay:
         check_unit_interval("`edges`", self.edges)
         if (np.diff(self.edges) < 0).any():
             raise ValueError(f"Expected `edges` in ascending order. Received: {self.edges.tolist()}.")
+        self.density = None if density is None else as_numbers("density", density, [None])
+        total = self.weight.sum()
+        if density is not None and not ((self.density >= 0).all() and np.isclose(self.density.sum(), total)):
+            raise ValueError(
+                f"Expected `density` without negative numbers, with the sum of `weight`: {total:g}. "
+                f"Received: a sum of {self.density.sum():g}. Count the same examples in both."
+            )
+        self.smooth = checked_curve(smooth)
 
     @classmethod
     def from_predictions(
@@ -86,6 +111,10 @@ class ReliabilityDisplay:
         from_logits=True,
         sample_weight=None,
         name=None,
+        density=False,
+        smooth=False,
+        resamples=500,
+        seed=0,
         ax=None,
     ):
         """Bins predictions as `keras_ls.ops.calibration_error` does, and draws their reliability diagram.
@@ -100,6 +129,13 @@ class ReliabilityDisplay:
             from_logits: whether softmax (or sigmoid) is still to be applied.
             sample_weight: `[N]`, or None. An integer weight counts as that many examples.
             name: the title of the panel.
+            density: whether to show the shares of 100 cells instead of those of the bins.
+            smooth: whether to draw a smooth curve instead of bars. It is off the diagonal by the mean of accuracy less
+                confidence around each confidence, under a Gaussian reflected at 0 and 1 whose bandwidth is the smooth
+                calibration error (at least .005).
+            resamples: of the curve's band: 95 % of the curves of as many bootstrap samples, at each confidence by
+                itself and with the bandwidth held; 0 for none. Where all examples are right it has no width.
+            seed: of the resamples.
             ax: matplotlib axes; None for a figure of its own.
 
         Returns:
@@ -118,8 +154,14 @@ class ReliabilityDisplay:
             >>> [(row["upper"], row["weight"], row["accuracy"]) for row in display.table]
             [(0.5, 0.0, None), (1.0, 4.0, 0.75)]
         """
-        bins = bins_of_predictions(labels, logits, num_bins, binning, closed, from_logits, sample_weight)
-        return cls(*bins, name=name).plot(ax)
+        checked_calibration_options(num_bins, binning, "l1", closed, False)
+        examples = examples_of_predictions(labels, logits, from_logits, sample_weight)
+        return cls(
+            *bins_of_examples(*examples, num_bins, binning, closed),
+            name=name,
+            density=cells_of_examples(*examples, DENSITY_CELLS)[0] if density else None,
+            smooth=smooth_reliability(*examples, resamples, seed) if smooth else None,
+        ).plot(ax)
 
     @property
     def calibration_error(self):
@@ -145,7 +187,7 @@ class ReliabilityDisplay:
         keys = ("lower", "upper", "weight", "accuracy", "confidence", "gap")
         return [dict(zip(keys, row)) for row in to_plain(np.stack(columns, axis=-1))]
 
-    def plot(self, ax=None, *, xlabel="confidence", ylabel="accuracy", legend=True):
+    def plot(self, ax=None, *, xlabel="confidence", ylabel="accuracy", legend=True, bars=None):
         """Draws the diagram.
 
         Args:
@@ -153,77 +195,50 @@ class ReliabilityDisplay:
             xlabel: what is predicted.
             ylabel: what happened.
             legend: False leaves only ECE and n: one legend is enough for panels side by side.
+            bars: whether to draw bars; by default where there is no smooth curve.
 
         Returns:
-            The display, with `ax_`, `figure_`, `strip_`, `bars_` and `gaps_`.
+            The display, with `ax_`, `figure_`, `strip_`, `bars_`, `gaps_`, `curve_` and `band_`.
         """
         self.ax_ = ax = own_or_given(ax, height=3.2)
         self.figure_ = ax.figure
-        full = self.weight > 0
-        accuracy, confidence = self.accuracy[full], self.confidence[full]
-        width = np.maximum(np.diff(self.edges)[full], NARROWEST)
-        center = np.clip((self.edges[:-1] + self.edges[1:])[full] / 2, width / 2, 1 - width / 2)
-
-        self.bars_ = ax.bar(center, accuracy, width, label=ylabel, **ACCURACY)
-        self.gaps_ = {}
-        for label, some, ink in (
-            ("over-confident", confidence > accuracy, OVER),
-            ("under-confident", confidence < accuracy, UNDER),
-        ):
-            if some.any():
-                low, high = np.minimum(accuracy, confidence)[some], np.maximum(accuracy, confidence)[some]
-                self.gaps_[label] = ax.bar(center[some], high - low, width[some], low, label=label, **ink)
-        reach = np.abs(self.interval[:, full] - accuracy)
-        ax.errorbar(confidence, accuracy, reach, fmt="o", color=INK, ms=2.5, lw=0.9, capsize=1.5, label="95 % interval")
-        ax.plot([0, 1], [0, 1], "--", color=INK, lw=0.9, zorder=2.5)
-        ax.axhline(0, color=INK, lw=0.8)
-
-        height = STRIP + TOP
-        label_axes(ax, xlabel, ylabel, self.name)
-        ax.yaxis.label.set_y((STRIP + 0.5) / height)
-        ax.set(xlim=(0, TOP), ylim=(-STRIP, TOP), xticks=np.linspace(0, 1, 6), yticks=np.linspace(0, 1, 6))
-        self.strip_ = self._draw_strip(ax, center, width, 0.8 * STRIP / height)
-        # over-confident bars leave the upper left free; under-confident ones have nothing but bar at the lower right
-        over = np.nansum(self.weight * (self.confidence - self.accuracy)) >= 0
-        n = self.weight.sum()
-        ax.legend(
-            *(ax.get_legend_handles_labels() if legend else ([], [])),
-            title=f"ECE = {self.calibration_error:.3f}\nn = {n:,.{0 if n % 1 == 0 else 1}f}",
-            loc="upper left" if over else "lower right",
-            bbox_to_anchor=(0, 0, 1, 1) if over else (0, STRIP / height, 1, 1),
-            alignment="left",
-            fontsize=TICK_SIZE,
-            title_fontsize=LABEL_SIZE,
-            frameon=not over,
-            edgecolor="none",
-            framealpha=0.9,
-            borderpad=0.2,
-            borderaxespad=0.2,
-            handlelength=1.3,
-            handletextpad=0.5,
-            labelspacing=0.2,
+        self.bars_, self.gaps_ = (
+            draw_bars(ax, self, ylabel) if bars or (bars is None and not self.smooth) else (None, {})
         )
+        self.curve_, self.band_ = draw_curve(ax, self.smooth, f"{ylabel}, smooth") if self.smooth else (None, None)
+        draw_dots(ax, self, label="bin, 95 % interval" if self.smooth else "95 % interval")
+        draw_frame(ax, xlabel, ylabel, self.name)
+        self.strip_ = self._draw_strip(ax)
+
+        n = self.weight.sum()
+        errors = [f"ECE = {self.calibration_error:.3f}"]
+        errors += [f"smooth ECE = {self.smooth['error']:.3f}"] if self.smooth else []
+        over = np.nansum(self.weight * (self.confidence - self.accuracy)) >= 0
+        add_headline(ax, "\n".join([*errors, f"n = {n:,.{0 if n % 1 == 0 else 1}f}"]), over, legend)
         return self
 
-    def _draw_strip(self, ax, center, width, height):
-        share = self.weight[self.weight > 0] / self.weight.sum()
-        strip = ax.inset_axes([0, 0, 1, height], sharex=ax)
-        strip.bar(center, share, width, facecolor=MIDTONE, edgecolor=INK, linewidth=0.6)
-        strip.set_ylim(0, 1.05 * share.max())
-        strip.yaxis.set_major_locator(MaxNLocator(nbins=2, steps=[1, 2, 5, 10], prune="both"))
-        strip.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g}%")
-        label_axes(strip, None, "share")
-        strip.tick_params(axis="x", bottom=False, labelbottom=False)
-        strip.patch.set_visible(False)
+    def _draw_strip(self, ax):
+        if self.density is None:
+            share = self.weight[self.weight > 0] / self.weight.sum()
+            strip = add_strip(ax, share.max())
+            strip.bar(*np.insert(places(self), 1, share, axis=0), **SHARES)
+        else:
+            share = self.density / self.density.sum()
+            strip = add_strip(ax, share.max())
+            strip.stairs(share, np.linspace(0, 1, len(share) + 1), fill=True, **SHARES)
         return strip
 
     def to_dict(self):
         """Returns the data as JSON takes them: lists, with None for NaN."""
         arrays = {key: to_plain(getattr(self, key)) for key in ("weight", "accuracy", "confidence", "edges")}
-        return {"display": type(self).__name__, **arrays, "name": self.name}
+        density = {} if self.density is None else {"density": to_plain(self.density)}
+        smooth = {}
+        if self.smooth is not None:
+            smooth["smooth"] = {key: to_plain(v) if key in CURVES else v for key, v in self.smooth.items()}
+        return {"display": type(self).__name__, **arrays, "name": self.name, **density, **smooth}
 
     @classmethod
     def from_dict(cls, data):
         """Rebuilds a display from the data that `to_dict` returned; `ValueError` for anything else."""
         required = ("weight", "accuracy", "confidence", "edges")
-        return cls(**checked_saved(cls.__name__, data, required, optional=["name"]))
+        return cls(**checked_saved(cls.__name__, data, required, optional=["name", "density", "smooth"]))

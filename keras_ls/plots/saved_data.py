@@ -25,6 +25,18 @@ def check_finite(name, array):
         raise ValueError(f"Expected `{name}` to be finite. Received: {bad.size} of NaN or infinity. Leave them out.")
 
 
+def as_displays(name, values, kind, most):
+    """Returns 1 to `most` displays of the class `kind`, those saved as dictionaries rebuilt, or raises `ValueError`."""
+    values = list(values) if isinstance(values, (list, tuple)) else [values]
+    wrong = [type(value).__name__ for value in values if not isinstance(value, (kind, dict))]
+    if wrong or not 1 <= len(values) <= most:
+        raise ValueError(
+            f"Expected `{name}` to be a list of 1 to {most} {kind.__name__}s. "
+            f"Received: {wrong[0] if wrong else len(values)}."
+        )
+    return [kind.from_dict(value) if isinstance(value, dict) else value for value in values]
+
+
 def to_plain(array):
     """Returns `array` as nested lists with None for NaN, which JSON has no word for."""
     if array is None:

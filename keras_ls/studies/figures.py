@@ -3,10 +3,26 @@
 import io
 
 from keras_ls import plots
+from keras_ls.plots.canvas import unseen_figure
 from keras_ls.studies.store import write_beside
 
-WIDTH = {"ReliabilityDisplay": 3.2, "ProjectionDisplay": 3.0, "SmoothingSweepDisplay": 7.0, "ComparisonDisplay": 2.2}
-HEIGHT = {"ReliabilityDisplay": 3.5, "ProjectionDisplay": 3.3, "SmoothingSweepDisplay": 4.6, "ComparisonDisplay": 2.9}
+WIDTH = {
+    "ClasswiseReliabilityDisplay": 3.6,
+    "ComparisonDisplay": 2.2,
+    "ProjectionDisplay": 3.0,
+    "ReliabilityComparisonDisplay": 3.4,
+    "ReliabilityDisplay": 3.2,
+    "SmoothingSweepDisplay": 7.0,
+}
+HEIGHT = {
+    "ClasswiseReliabilityDisplay": 4.1,
+    "ComparisonDisplay": 2.9,
+    "ProjectionDisplay": 3.3,
+    "ReliabilityComparisonDisplay": 3.5,
+    "ReliabilityDisplay": 3.5,
+    "SmoothingSweepDisplay": 4.6,
+}
+OWN_LEGENDS = {"ClasswiseReliabilityDisplay", "ReliabilityComparisonDisplay"}  # none, or one a panel with its numbers
 
 
 def draw(figure):
@@ -18,13 +34,9 @@ def draw(figure):
     Returns:
         A matplotlib figure; the panels of a row of projections of one network share their limits.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     displays = [[getattr(plots, figure.kind).from_dict(panel) for panel in row] for row in figure.panels]
     size = (WIDTH[figure.kind] * len(displays[0]), HEIGHT[figure.kind] * len(displays))
-    drawn = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(drawn)  # a canvas of its own: no pyplot, no window
+    drawn = unseen_figure(*size)
     for row, band in zip(displays, drawn.subfigures(len(displays), 1, squeeze=False)[:, 0]):
         axes = band.subplots(1, len(row), squeeze=False)[0]
         for i, (display, ax) in enumerate(zip(row, axes)):
@@ -37,7 +49,7 @@ def draw(figure):
                 display.plot(ax, names=i == 0, legend=False)
             else:
                 display.plot(ax)
-        if len(row) > 1:  # one legend a row, below it, where it hides nothing
+        if len(row) > 1 and figure.kind not in OWN_LEGENDS:  # one legend a row, below it, where it hides nothing
             entries = {}
             for ax in axes:
                 entries |= dict(zip(*reversed(ax.get_legend_handles_labels())))

@@ -61,6 +61,24 @@ def test_strip_shows_shares(display):
     assert [bar.get_height() for bar in display.strip_.patches] == approx([0.25, 0.25, 0.5])
 
 
+def test_density_shows_shares_of_finer_cells():
+    # cells of .01: .105 and .109 share one, 1.0 lies in the last
+    display = ReliabilityDisplay.from_predictions(
+        [0, 1, 1, 1], [0.105, 0.109, 0.5, 1.0], from_logits=False, sample_weight=[1, 1, 1, 2], density=True
+    )
+    (steps,) = display.strip_.patches
+    shares, edges, _ = steps.get_data()
+    assert len(shares) == 100 and edges == approx(np.arange(101) / 100)
+    assert {int(i): shares[i] for i in np.flatnonzero(shares)} == approx({10: 0.4, 50: 0.2, 99: 0.4})
+    again = ReliabilityDisplay.from_dict(json.loads(json.dumps(display.to_dict())))
+    assert again.density.tolist() == display.density.tolist()
+
+
+def test_density_of_other_examples_is_refused():
+    with pytest.raises(ValueError, match=r"with the sum of `weight`: 16. Received: a sum of 15"):
+        ReliabilityDisplay(WEIGHT, ACCURACY, CONFIDENCE, EDGES, density=[5, 10])
+
+
 def test_interval_is_jeffreys():
     # Brown, Cai and DasGupta 2001, table 5, n = 10: x = 0 (0, .217), x = 1 (.011, .381), x = 5 (.224, .776)
     display = ReliabilityDisplay([10, 10, 10, 0], [0, 0.1, 0.5, None], [0.1, 0.3, 0.6, None], EDGES)
