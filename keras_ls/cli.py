@@ -1,5 +1,6 @@
 """The command line, `keras-ls`."""
 
+import hashlib
 import pathlib
 import sys
 import time
@@ -121,8 +122,67 @@ def export(
         console.print(f"Wrote [bold]{path}[/] and {path.with_suffix('.json')}", soft_wrap=True)
 
 
-def _progress(study, store):
-    trainings = list(dict.fromkeys(study.trainings()))
+@app.command()
+def calibrate(
+    file: Annotated[
+        pathlib.Path, typer.Argument(metavar="PREDICTIONS", help="Labels and predictions: .npz, .csv or .parquet.")
+    ],
+    from_logits: Annotated[
+        bool | None, typer.Option("--logits/--probabilities", help="What the predictions are; required.")
+    ] = None,
+    labels: Annotated[str | None, typer.Option(help="Name of the array or column of labels.")] = None,
+    predictions: Annotated[str | None, typer.Option(help="Name of the array or column of predictions.")] = None,
+    sample_weight: Annotated[str | None, typer.Option(help="Name of the array or column of weights.")] = None,
+    calibrator: Annotated[
+        list[str] | None,
+        typer.Option(help="One to compare, and to save if it is the only one; all that suit the data by default."),
+    ] = None,
+    folds: Annotated[int, typer.Option(help="Parts of the cross-fit.")] = 5,
+    num_bins: Annotated[int, typer.Option(help="Bins of the calibration errors.")] = 15,
+    resamples: Annotated[int, typer.Option(help="Resamples of the bootstrap.")] = 200,
+    seed: Annotated[int, typer.Option(help="Of folds and bootstrap.")] = 0,
+    out: Annotated[pathlib.Path | None, typer.Option(help="Directory of results; runs/calibrate by default.")] = None,
+    save: Annotated[
+        pathlib.Path | None, typer.Option(help="Directory for the best calibrator: a SavedModel, and JSON.")
+    ] = None,
+):
+    """Compares calibrators on predictions of any framework, cross-fitted: table, reliability diagrams, report."""
+    if from_logits is None:
+        raise ValueError("Expected `--logits` or `--probabilities`: what the predictions are is never guessed.")
+    read = kls.data.read_predictions(file, from_logits, labels, predictions, sample_weight)
+    study = kls.studies.Recalibration(
+        labels=read.labels,
+        logits=kls.studies.logits_of(read.predictions, from_logits),
+        sample_weight=read.sample_weight,
+        source=file.name,
+        folds=folds,
+        num_bins=num_bins,
+        num_resamples=resamples,
+        seed=seed,
+        names=tuple(calibrator) if calibrator else None,
+    )
+    out = out or pathlib.Path("runs/calibrate")
+    out.mkdir(parents=True, exist_ok=True)
+    found = {}
+    with _bar() as progress:
+        task = progress.add_task("", total=len(study.steps), study="calibrate")
+        for name in study.steps:
+            progress.update(task, description=name)
+            found[name] = study.step(name)
+            progress.advance(task)
+        progress.update(task, description="done")
+    result = study.summarise(found, {file.name: hashlib.sha256(file.read_bytes()).hexdigest()})
+    result.save(out / "calibrate.json")
+    kls.studies.save_figures(result, out)
+    _print_result(result)
+    path = kls.studies.write_report({result.study: result}, out, title=f"Calibration of {file.name}")
+    console.print(f"Open [bold]{path}[/] in a browser.", soft_wrap=True)
+    if save is not None:
+        for path in study.save(found, save, from_logits, read.class_names, result.provenance):
+            console.print(f"Wrote [bold]{path}[/]", soft_wrap=True)
+
+
+def _bar():
     columns = [
         TextColumn("[bold]{task.fields[study]}"),
         BarColumn(),
@@ -130,7 +190,12 @@ def _progress(study, store):
         TimeElapsedColumn(),
         TextColumn("{task.description}"),
     ]
-    with Progress(*columns, console=console) as progress:
+    return Progress(*columns, console=console)
+
+
+def _progress(study, store):
+    trainings = list(dict.fromkeys(study.trainings()))
+    with _bar() as progress:
         task = progress.add_task("", total=len(trainings), study=study.name)
         for i, (training, done) in enumerate(study.run(store)):
             progress.update(task, completed=i, description=("read " if done else "train ") + training.name)
@@ -149,6 +214,8 @@ def _print_result(result):
             column.no_wrap = not any("±" in cell for cell in cells)  # names stay whole, intervals may break
         console.print(drawn)
         console.print(table.note, style="dim", highlight=False)
+    if not result.directions:
+        return
     directions = Table("claim", "paper", "difference here", "verdict", title="Directions", title_justify="left")
     for found in result.directions:
         color = "green" if found["verdict"] == "reproduced" else "yellow"

@@ -4,6 +4,7 @@ import functools
 
 from keras_ls.data.augment import center_crop, random_crop_and_flip, random_shift
 from keras_ls.data.digits import NOISE, digits
+from keras_ls.data.prediction_file import read_predictions
 from keras_ls.data.splits import Splits
 from keras_ls.data.tfds_images import cifar10, mnist
 from keras_ls.ops.checks import checked_choice
@@ -18,6 +19,7 @@ __all__ = [
     "mnist",
     "random_crop_and_flip",
     "random_shift",
+    "read_predictions",
 ]
 
 DATASETS = {

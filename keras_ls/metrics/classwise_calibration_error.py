@@ -34,8 +34,8 @@ class ClasswiseCalibrationError(StreamingMetric):
         closed: the side on which a bin includes its edge, "left" or "right".
         debiased: subtracts the variance that finite bins add; needs `norm="l2"`.
         threshold: in [0, 1): only probabilities above it count; 0 counts all.
-        num_classes: K; 2 for P(y=1) predictions, which count as the two classes `(1 - p, p)`. None for that of the first
-            batch, which `fit` and `evaluate` know in time; a `tf.function` or replica of your own needs the number.
+        num_classes: K; 2 for P(y=1) predictions, which count as the two classes `(1 - p, p)`. None for that of the
+            first batch, which `fit` and `evaluate` know in time; a `tf.function` of your own needs the number.
         from_logits: whether predictions are logits (default) or probabilities. Never guessed.
         ignore_class: integer label of examples that do not count, or None.
         name: name of the metric.

@@ -6,6 +6,7 @@ from keras_ls.studies.distillation_study import DistillationStudy
 from keras_ls.studies.exported import export_models
 from keras_ls.studies.figures import save_figures
 from keras_ls.studies.projection_study import ProjectionStudy
+from keras_ls.studies.recalibration import Recalibration, logits_of
 from keras_ls.studies.report import read_results, write_report
 from keras_ls.studies.result import StudyResult
 from keras_ls.studies.store import Store
@@ -19,10 +20,12 @@ __all__ = [
     "CalibrationStudy",
     "DistillationStudy",
     "ProjectionStudy",
+    "Recalibration",
     "Store",
     "StudyResult",
     "Training",
     "export_models",
+    "logits_of",
     "read_results",
     "save_figures",
     "write_report",

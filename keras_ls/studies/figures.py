@@ -34,13 +34,16 @@ def draw(figure):
     Returns:
         A matplotlib figure; the panels of a row of projections of one network share their limits.
     """
-    displays = [[getattr(plots, figure.kind).from_dict(panel) for panel in row] for row in figure.panels]
+    kind = getattr(plots, figure.kind)
+    displays = [[None if panel is None else kind.from_dict(panel) for panel in row] for row in figure.panels]
     size = (WIDTH[figure.kind] * len(displays[0]), HEIGHT[figure.kind] * len(displays))
     drawn = unseen_figure(*size)
     for row, band in zip(displays, drawn.subfigures(len(displays), 1, squeeze=False)[:, 0]):
         axes = band.subplots(1, len(row), squeeze=False)[0]
         for i, (display, ax) in enumerate(zip(row, axes)):
-            if figure.kind == "ProjectionDisplay":
+            if display is None:
+                ax.set_axis_off()
+            elif figure.kind == "ProjectionDisplay":
                 pair = row[i - i % 2 : i - i % 2 + 2]  # train and validation of one network
                 display.plot(ax, limits=display.common_limits(pair), legend=False)
             elif figure.kind == "ReliabilityDisplay":

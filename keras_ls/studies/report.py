@@ -21,6 +21,12 @@ code { overflow-wrap: anywhere; }
 
 ORDER = ("accuracy", "projection", "calibration", "distillation")  # of the paper's tables and figures
 
+ABOUT = (
+    "Studies of Müller, Kornblith and Hinton (2019), run again, and of what came after. Every number is a mean ± 95 % "
+    "interval over seeds; a direction counts as reproduced when the interval of the difference, seed by seed, lies on "
+    "the paper's side of 0."
+)
+
 
 def read_results(directory):
     """The results in a directory, by study name.
@@ -38,12 +44,14 @@ def read_results(directory):
     return {result.study: result for result in map(StudyResult.load, paths)}
 
 
-def write_report(results, directory):
+def write_report(results, directory, title="When does label smoothing help?", about=ABOUT):
     """Writes `directory/report.html`.
 
     Args:
         results: study name → `StudyResult`, as `read_results` returns them.
         directory: where to.
+        title: of the page.
+        about: a paragraph under it.
 
     Returns:
         The path.
@@ -51,11 +59,9 @@ def write_report(results, directory):
     sections = "".join(_section(result) for result in results.values())
     page = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
-        'content="width=device-width, initial-scale=1"><title>When does label smoothing help?</title>'
-        f"<style>{STYLE}</style></head><body><h1>When does label smoothing help?</h1>"
-        "<p>Studies of Müller, Kornblith and Hinton (2019), run again, and of what came after. Every number is a mean "
-        "± 95 % interval over seeds; a direction counts as reproduced when the interval of the difference, seed by "
-        f"seed, lies on the paper's side of 0.</p>{sections}</body></html>"
+        f'content="width=device-width, initial-scale=1"><title>{html.escape(title)}</title>'
+        f"<style>{STYLE}</style></head><body><h1>{html.escape(title)}</h1><p>{html.escape(about)}</p>{sections}"
+        "</body></html>"
     )
     path = pathlib.Path(directory) / "report.html"
     write_beside(path, lambda p: p.write_text(page, encoding="utf-8"))
@@ -91,6 +97,8 @@ def _table(title, columns, rows, note):
 
 
 def _directions(result):
+    if not result.directions:
+        return ""
     rows = "".join(
         f"<tr><td>{html.escape(d['claim'])}</td><td>{html.escape(d['paper'])}</td>"
         f"<td>{html.escape(d['difference'])}</td>"

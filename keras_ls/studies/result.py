@@ -35,7 +35,7 @@ class Figure:
     Attributes:
         name: file name without suffix.
         kind: class name in `keras_ls.plots`.
-        panels: rows of `to_dict()` of that class.
+        panels: rows of `to_dict()` of that class, of equal length; None leaves a place empty.
         reading: how to read it, a sentence or two.
     """
 
