@@ -136,6 +136,10 @@ def _end_of(model, given):
                     f"Expected a TemperatureScaling layer after the last Dense. Received: none after {name}. "
                     "Pass a fitted `calibrator`."
                 )
+            if layer.quantization_mode is not None or layer.lora_enabled:
+                raise ValueError(
+                    f"Expected a Dense layer with a plain kernel. Received: {name}, quantized or with LoRA. Fold first."
+                )
             return layer, scalings
         elif _activation(layer) in _OUTPUTS and not scalings and output is None:
             output = layer
@@ -186,9 +190,9 @@ def _check_foldable(model):
             "Expected a Sequential or Functional keras.Model, whose layers are known. "
             f"Received: {type(model).__name__}. Divide kernel and bias of its last layer by the temperature yourself."
         )
-    if not model.built or not model.inputs:
+    if not getattr(model, "inputs", None):
         raise ValueError(
-            f"Expected a built model. Received: {model.name!r}, whose inputs are not known. Call it first."
+            f"Expected a built model. Received: {model.name!r}, whose inputs are not known. Call it on a batch first."
         )
     if len(model.outputs) != 1:
         raise ValueError(
