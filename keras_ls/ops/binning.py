@@ -98,7 +98,7 @@ def merge_into_quantile_bins(fine, num_bins, closed="left"):
     cumulative = cumsum(fine[0], axis=1)
     ranks = _edge_ranks(cumulative[:, -1:], num_bins, closed)
     if closed == "right":  # an edge's cell closes its bin: the bin of a cell follows from the cells before it
-        cumulative = K.pad(cumulative[:, :-1], [[0, 0], [1, 0]], constant_values=-np.inf)
+        cumulative = K.pad(cumulative[:, :-1], [[0, 0], [1, 0]])
     # the edges that lie in a cell or before it
     index = K.sum(K.cast(cumulative[:, :, None] > ranks[:, None, :], "int32"), axis=-1)
     index = K.reshape(index + num_bins * K.arange(rows, dtype="int32")[:, None], (-1,))
@@ -145,4 +145,4 @@ def _edge_ranks(total, num_bins, closed):
     # round(k (n-1) / B) in whole numbers: in floating point .7 · 45 is 31.499999999999996
     last = K.where(total > 1, total - 1, K.zeros_like(total))
     rank = K.floor((2 * k * last + num_bins) / (2 * num_bins))
-    return rank - 1 if closed == "right" else rank
+    return K.maximum(rank - 1, 0) if closed == "right" else rank
