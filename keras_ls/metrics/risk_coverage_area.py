@@ -7,6 +7,7 @@ from keras_ls import ops
 from keras_ls.metrics.streaming import StreamingMetric
 from keras_ls.ops.calibration import check_probabilities
 from keras_ls.ops.fine_cells import FINE_CELLS
+from keras_ls.ops.precision import to_accumulation_dtype
 from keras_ls.ops.selective import predicted_confidence_and_accuracy
 
 
@@ -58,8 +59,8 @@ class RiskCoverageArea(StreamingMetric):
         check_probabilities("`y_pred`", probabilities, weight, "Use `from_logits=True` for logits.")
         confidence, accuracy = predicted_confidence_and_accuracy(labels, probabilities)
         self.checked(confidence, weight)
-        # in a bin of NaN confidence the errors must be NaN too: comparing has made them a plain number
-        error = 1 - accuracy + 0 * confidence
+        # a NaN confidence must show in the errors, which comparing classes has made plain numbers
+        error = 1 - to_accumulation_dtype(accuracy) + 0 * to_accumulation_dtype(confidence)
         return ops.bin_statistics(ops.fine_cell_index(confidence), confidence, error, weight, FINE_CELLS)[:2]
 
     def from_statistics(self, sums):

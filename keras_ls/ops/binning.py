@@ -108,7 +108,7 @@ def merge_into_quantile_bins(fine, num_bins, closed="left"):
     cumulative = cumsum(fine[0], axis=1)
     ranks = _edge_ranks(cumulative[:, -1:], num_bins, closed)
     if closed == "right":  # an edge's cell closes its bin: the bin of a cell follows from the cells before it
-        cumulative = K.pad(cumulative[:, :-1], [[0, 0], [1, 0]], constant_values=-np.inf)
+        cumulative = K.pad(cumulative[:, :-1], [[0, 0], [1, 0]])
     # the edges that lie in a cell or before it
     index = K.sum(K.cast(cumulative[:, :, None] > ranks[:, None, :], "int32"), axis=-1)
     index = K.reshape(index + num_bins * K.arange(rows, dtype="int32")[:, None], (-1,))

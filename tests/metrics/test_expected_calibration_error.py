@@ -76,7 +76,7 @@ def test_streamed_equals_whole(norm, debiased):
 @pytest.mark.parametrize("closed", ["left", "right"])
 @pytest.mark.parametrize("num_bins", [2, 5, 15])
 def test_quantile_bins_with_ties_are_exact(num_bins, closed):
-    # confidences on a grid of 1/50: far more apart than cells of 1/4096
+    # confidences on a grid of 1/50: far more apart than the cells, which are at most 1/2048 wide
     rng = np.random.default_rng(num_bins)
     p = rng.integers(0, 51, 600) / 50
     y = (rng.random(600) < 0.5).astype(int)
@@ -85,26 +85,66 @@ def test_quantile_bins_with_ties_are_exact(num_bins, closed):
     assert streamed(metric, y, p.astype("float32"), batch=100) == approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize("closed", ["left", "right"])
-@pytest.mark.parametrize("spread", [1.0, 0.02])
-def test_quantile_bins_within_the_stated_bound(closed, spread):
-    # spread .02 puts 5000 examples into about 82 cells, so that nearly every edge cuts one
+def confidences(kind):
+    """5000 of them, as float32."""
     rng = np.random.default_rng(7)
-    p = (0.5 + spread * (rng.random(5000) - 0.5)).astype("float32")
-    y = (rng.random(5000) < 0.5).astype(int)
+    if kind == "one cell":  # and some of its neighbours: every edge cuts a cell of many
+        p = 0.5 + 2e-4 * rng.random(5000)
+    elif kind == "few cells":
+        p = 0.5 + 0.02 * (rng.random(5000) - 0.5)
+    elif kind == "saturated":  # most are above 1 - 1/4096
+        p = 1 / (1 + np.exp(-rng.normal(10, 2, 5000)))
+    elif kind == "ones":  # a quarter is exactly 1
+        p = np.where(rng.random(5000) < 0.25, 1.0, 1 / (1 + np.exp(-rng.normal(3, 3, 5000))))
+    else:
+        p = rng.random(5000)
+    return p.astype("float32")
+
+
+def share_at_edges(p, num_bins, closed, num_cells=4096):
+    """The fraction of the examples that share the cell of an edge, but not its confidence."""
+    index = np.array(plain_forms.quantile_index(p, num_bins, closed))
+    cell = K.convert_to_numpy(ops.fine_cell_index(p, num_cells))
+    # an edge is the lowest (highest) confidence beside it
+    beside = [p[index >= k] if closed == "left" else p[index < k] for k in range(1, num_bins)]
+    edges = {x.min() if closed == "left" else x.max() for x in beside if x.size}
+    return np.mean(np.any([(cell == cell[p == edge][0]) & (p != edge) for edge in edges], axis=0))
+
+
+@pytest.mark.parametrize("closed", ["left", "right"])
+@pytest.mark.parametrize("kind", ["one cell", "few cells", "saturated", "ones", "random"])
+def test_quantile_bins_within_the_stated_bound(closed, kind):
+    p = confidences(kind)
+    y = (np.random.default_rng(8).random(5000) < 0.9 * p).astype(int)
     for num_bins in (2, 15):
         index = np.array(plain_forms.quantile_index(p, num_bins, closed))
-        exact = plain_forms.calibration_error(p, y, index)
-        # the cells that hold an edge: those of the lowest (highest) confidence beside each edge
-        cell = np.floor(p.astype("float64") * 4096)
-        edges = [p[index >= k].min() if closed == "left" else p[index < k].max() for k in range(1, num_bins)]
-        held = {np.floor(float(e) * 4096) for e in edges}
-        bound = 2 * sum((cell == c).sum() for c in held) / 5000
-        got = streamed(of_probabilities(num_bins, "quantile", closed=closed), y, p, batch=512)
-        assert abs(got - exact) <= bound + 1e-6
-        assert bound < 0.4  # the bound says something
-        if spread == 1.0:
-            assert got == approx(exact, abs=0.01)
+        share = share_at_edges(p, num_bins, closed)
+        for norm, power in (("l1", 1), ("l2", 2)):
+            exact = plain_forms.calibration_error(p, y, index, norm=norm)
+            got = streamed(of_probabilities(num_bins, "quantile", norm, closed), y, p, batch=1024)
+            assert abs(got**power - exact**power) <= 2 * power * share + 1e-6
+            if "cell" not in kind:
+                assert got == approx(exact, abs=0.005)
+        if "cell" not in kind:
+            assert share < 0.03  # the bound says something
+
+
+@pytest.mark.parametrize("num_bins", [10, 15])
+def test_quantile_bins_of_real_predictions(num_bins):
+    labels, p = lenet_cifar10()
+    exact = float(ops.calibration_error(labels, p, num_bins, "quantile"))
+    share = share_at_edges(p.max(axis=1), num_bins, "left")
+    assert share < 0.01
+    got = streamed(of_probabilities(num_bins, "quantile"), labels, p, batch=1000)
+    assert abs(got - exact) <= 2 * share + 1e-6
+    assert got == approx(exact, abs=5e-4)
+
+
+def test_quantile_bins_where_equal_widths_see_one_cell():
+    # 1 - 2⁻¹⁶ and 1 - 2⁻²⁰, 20 each: two bins of their own, right 10 and 20 times, gaps of nearly .5 and 0
+    p = np.repeat(np.array([1 - 2.0**-16, 1 - 2.0**-20], "float32"), 20)
+    y = [1, 0] * 10 + [1] * 20
+    assert streamed(of_probabilities(2, "quantile"), y, p, batch=7) == approx(0.25, abs=1e-5)
 
 
 # shapes and targets -------------------------------------------------------------------------------------------------

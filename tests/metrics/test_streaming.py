@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import pytest
 from keras.ops import convert_to_numpy, convert_to_tensor
@@ -6,7 +8,14 @@ import keras_ls as kls
 from tests.metrics.streams import each_trace, each_way, traced
 
 approx = pytest.approx
-ALL = [kls.metrics.ExpectedCalibrationError, kls.metrics.BrierScore, kls.metrics.NegativeLogLikelihood]
+ALL = [
+    kls.metrics.ExpectedCalibrationError,
+    kls.metrics.BrierScore,
+    kls.metrics.NegativeLogLikelihood,
+    pytest.param(functools.partial(kls.metrics.ClasswiseCalibrationError, 2), id="ClasswiseCalibrationError"),
+    kls.metrics.SmoothCalibrationError,
+    kls.metrics.RiskCoverageArea,
+]
 
 
 def exact_state(metric):
@@ -92,9 +101,7 @@ def test_ignored_class_must_be_an_integer(make, ignore_class):
         make(ignore_class=ignore_class)
 
 
-@pytest.mark.parametrize(
-    "metric", [kls.metrics.ExpectedCalibrationError, kls.metrics.BrierScore], ids=lambda m: m.__name__
-)
+@pytest.mark.parametrize("metric", ALL)
 def test_an_empty_batch_adds_nothing(metric):
     # a replica's or worker's share of a short last batch
     one, other = metric(), metric()

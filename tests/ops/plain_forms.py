@@ -55,6 +55,37 @@ def calibration_error(confidence, accuracy, index, weight=None, norm="l1", debia
     return mean if norm == "l1" else math.sqrt(max(mean, 0.0))
 
 
+def classwise_calibration_error(
+    labels, p, num_bins, binning="uniform", closed="left", norm="l1", debiased=False, threshold=0, weight=None
+):
+    """One class after the other, each as a prediction of its own; a weight counts as that many examples."""
+    labels, p = np.asarray(labels), np.asarray(p)
+    times = np.ones(len(labels), int) if weight is None else weight
+    errors = []
+    for k in range(p.shape[1]):
+        counted = [i for i in range(len(labels)) for _ in range(times[i]) if threshold == 0 or p[i, k] > threshold]
+        conf, hit = p[counted, k], labels[counted] == k
+        if binning == "quantile":
+            index = quantile_index(conf, num_bins, closed)
+        else:  # the edges in the dtype of the probabilities
+            edges = [p.dtype.type(m / num_bins) for m in range(1, num_bins)]
+            index = [sum(bool(e <= c if closed == "left" else e < c) for e in edges) for c in conf]
+        errors.append(calibration_error(conf, hit, index, None, norm, debiased))
+    return errors
+
+
+def smooth_calibration_error(confidence, accuracy, sigma, weight=None, points=20_000):
+    """Each residual times its Gaussian and the images of that beyond 0 and 1, summed and integrated."""
+    weight = np.ones(len(confidence)) if weight is None else np.asarray(weight, "float64")
+    t = (np.arange(points) + 0.5) / points
+    smoothed = np.zeros(points)
+    images = range(-math.ceil(4 * sigma) - 1, math.ceil(4 * sigma) + 2)
+    for f, y, w in zip(np.asarray(confidence, "float64"), accuracy, weight):
+        for centre in [2 * m + f for m in images] + [2 * m - f for m in images]:
+            smoothed += w * (y - f) * np.exp(-(((t - centre) / sigma) ** 2) / 2) / (sigma * math.sqrt(2 * math.pi))
+    return np.abs(smoothed).mean() / weight.sum()
+
+
 def smoothed_crossentropy(label, logits, alpha, prior=None):
     """-Σ_k q_k log p_k of one example with an integer label."""
     logits = [float(z) for z in logits]

@@ -151,3 +151,22 @@ def test_merged_cells_equal_quantile_bins_of_their_examples(closed):
         np.testing.assert_allclose(
             ops.merge_into_quantile_bins(fine, num_bins, closed), expected, rtol=digits(1e-12), atol=0
         )
+
+
+@pytest.mark.parametrize("closed", CLOSED)
+def test_tables_of_cells_are_merged_row_by_row(closed):
+    # rows with examples in all cells, in few, in the first alone, in the last alone, and in none
+    rng = np.random.default_rng(4)
+    counts = rng.integers(0, 9, (5, 20)).astype("float64")
+    counts[1, 3:] = 0
+    counts[2, 1:] = 0
+    counts[3, :-1] = 0
+    counts[4] = 0
+    fine = np.stack([counts, counts * rng.random((5, 20)), counts * np.linspace(0, 1, 20)])
+    merged = convert_to_numpy(ops.merge_into_quantile_bins(fine, 6, closed))
+    for row in range(5):
+        cell = np.repeat(np.arange(20), counts[row].astype(int))
+        index = np.array(plain_forms.quantile_index(cell, 6, closed), int) if cell.size else np.zeros(0, int)
+        values = [fine[i, row][cell] / counts[row][cell] for i in range(3)]
+        expected = [np.bincount(index, v, 6) for v in values]
+        np.testing.assert_allclose(merged[:, row], expected, rtol=digits(1e-12), atol=1e-6)

@@ -70,6 +70,13 @@ def test_dense_targets_count_what_they_give_to_the_predicted_class():
     assert area([[0.7, 0.3], [0.2, 0.8]], [[0.9, 0.1], [0.6, 0.4]]) == approx((0.3 + 0.55) / 2)
 
 
+def test_groups_by_hand():
+    # two wrong of two, nothing, then none wrong of two: (1/1 + 2/2 + 2/3 + 2/4) / 4
+    groups = [[2.0, 0.0, 2.0], [2.0, 0.0, 0.0]]
+    assert float(ops.risk_coverage_area_of_groups(groups)) == approx((1 + 1 + 2 / 3 + 2 / 4) / 4)
+    assert float(ops.risk_coverage_area_of_groups([[0.0, 0.0], [0.0, 0.0]])) == 0
+
+
 @pytest.mark.parametrize(("start", "size"), [(0, 1), (0, 7), (3, 4), (1000, 1), (17, 900), (100_000, 3)])
 def test_harmonic_difference(start, size):
     dtype = "float32" if keras.backend.backend() == "jax" else "float64"
