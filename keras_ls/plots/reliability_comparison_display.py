@@ -1,7 +1,5 @@
 """The reliability of several models in one diagram."""
 
-import numpy as np
-
 from keras_ls.plots.canvas import BLUE, INK, ORANGE, SKY, VERMILION, add_legend, own_or_given, own_or_given_row
 from keras_ls.plots.reliability_bins import bins_of_predictions
 from keras_ls.plots.reliability_display import ReliabilityDisplay
@@ -140,8 +138,7 @@ class ReliabilityComparisonDisplay:
         if legend and own:
             add_legend(ax, own, ncols=2)
         elif legend:  # not where it hides the strip
-            over = sum(np.nanmean(d.confidence - d.accuracy) for d in self.displays) >= 0
-            add_headline(ax, None, over, handlelength=3)
+            add_headline(ax, None, self.displays, handlelength=3)
         return self
 
     def plot_panels(self, axes=None, *, xlabel="confidence", ylabel="accuracy"):
