@@ -119,8 +119,8 @@ def test_headline_tells_error_and_count(display):
 def test_headline_stands_where_bars_leave_room(accuracy, confidence, upper):
     display = ReliabilityDisplay([5, 5], accuracy, confidence, [0, 0.5, 1]).plot()
     display.figure_.canvas.draw()
-    center = display.ax_.get_legend().get_window_extent().transformed(display.ax_.transData.inverted())
-    assert ((center.x0 + center.x1) / 2 < 0.5) is upper and ((center.y0 + center.y1) / 2 > 0.5) is upper
+    box = display.ax_.get_legend().get_window_extent().transformed(display.ax_.transData.inverted())
+    assert (box.x1 < 0.5, box.y0 > 0.5) == (upper, upper)
 
 
 def test_table(display):
