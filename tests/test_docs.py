@@ -44,6 +44,15 @@ def test_reliability_diagram(tmp_path):
     plt.close("all")
 
 
+def test_compare_reliability(tmp_path):
+    displays = example("compare_reliability").main(tmp_path)
+    hard, smoothed, cooled = (display.calibration_error for display in displays["comparison"].displays)
+    assert cooled < smoothed < hard / 2  # about .04, .07 and .17
+    assert displays["smooth"].calibration_error == hard  # the same predictions in the same bins
+    assert all((tmp_path / f"reliability-{name}.png").stat().st_size > 10_000 for name in displays)
+    plt.close("all")
+
+
 def test_soft_labels(tmp_path):
     soft = example("soft_labels").main(tmp_path / "soft_labels.png", epochs=10)
     np.testing.assert_allclose(soft.sum(axis=1), 1, rtol=1e-5)  # means of predictions, each rightly of its class

@@ -1,13 +1,12 @@
 """The reliability of several models in one diagram."""
 
-import numpy as np
-
 from keras_ls.plots.canvas import BLUE, INK, ORANGE, SKY, VERMILION, add_legend, own_or_given, own_or_given_row
 from keras_ls.plots.reliability_bins import bins_of_predictions
 from keras_ls.plots.reliability_display import ReliabilityDisplay
 from keras_ls.plots.reliability_drawing import add_headline, add_strip, draw_dots, draw_frame
 from keras_ls.plots.saved_data import as_displays, checked_saved
 
+LEGEND_HALF = 21  # letters that fit in half a column's width
 # dark and light in turn, and of no two the same dashes and marker
 STYLES = (
     {"color": INK, "linestyle": "-", "marker": "o"},
@@ -125,12 +124,13 @@ class ReliabilityComparisonDisplay:
             The display, with `ax_`, `figure_`, `strip_` and `lines_`.
         """
         own = ax is None
-        self.ax_ = ax = own_or_given(ax, height=3.5)
+        labels = [f"{display.name}, ECE {display.calibration_error:.3f}" for display in self.displays]
+        columns = 2 if max(map(len, labels)) <= LEGEND_HALF else 1
+        self.ax_ = ax = own_or_given(ax, height=3.1 + 0.17 * -(-len(labels) // columns))
         self.figure_ = ax.figure
         shares = [display.weight / display.weight.sum() for display in self.displays]
         self.lines_ = []
-        for display, style in zip(self.displays, STYLES):
-            label = f"{display.name}, ECE {display.calibration_error:.3f}"
+        for display, label, style in zip(self.displays, labels, STYLES):
             bars = draw_dots(ax, display, fmt="", lw=1.1, ms=3.5, elinewidth=0.7, label=label, **style)
             self.lines_.append(bars.lines[0])
         draw_frame(ax, xlabel, ylabel, self.title)
@@ -138,10 +138,9 @@ class ReliabilityComparisonDisplay:
         for display, share, style in zip(self.displays, shares, STYLES):
             strip.stairs(share, display.edges, color=style["color"], linestyle=style["linestyle"], linewidth=1)
         if legend and own:
-            add_legend(ax, own, ncols=2)
+            add_legend(ax, own, columns)
         elif legend:  # not where it hides the strip
-            over = sum(np.nanmean(d.confidence - d.accuracy) for d in self.displays) >= 0
-            add_headline(ax, None, over, handlelength=3)
+            add_headline(ax, None, self.displays, handlelength=3)
         return self
 
     def plot_panels(self, axes=None, *, xlabel="confidence", ylabel="accuracy"):

@@ -213,8 +213,7 @@ class ReliabilityDisplay:
         n = self.weight.sum()
         errors = [f"ECE = {self.calibration_error:.3f}"]
         errors += [f"smooth ECE = {self.smooth['error']:.3f}"] if self.smooth else []
-        over = np.nansum(self.weight * (self.confidence - self.accuracy)) >= 0
-        add_headline(ax, "\n".join([*errors, f"n = {n:,.{0 if n % 1 == 0 else 1}f}"]), over, legend)
+        add_headline(ax, "\n".join([*errors, f"n = {n:,.{0 if n % 1 == 0 else 1}f}"]), [self], legend)
         return self
 
     def _draw_strip(self, ax):

@@ -78,18 +78,21 @@ def add_strip(ax, highest, ylabel="share"):
     return strip
 
 
-def add_headline(ax, text, over, legend=True, handlelength=1.3):
-    """The legend, headed by `text`, where bars leave room: upper left if `over`-confident, else lower right."""
+def add_headline(ax, text, displays, legend=True, handlelength=1.3):
+    """The legend, headed by `text`, where the bars of `displays` leave room: upper left, else lower right."""
     # over-confident bars leave the upper left free; under-confident ones have nothing but bar at the lower right
+    gap = sum(np.nansum(d.weight * (d.confidence - d.accuracy)) / d.weight.sum() for d in displays)
+    left = max(np.nanmax(np.maximum(d.accuracy, d.confidence), where=d.confidence < 0.5, initial=0) for d in displays)
+    upper = gap >= 0 or left < 0.6
     ax.legend(
         *(ax.get_legend_handles_labels() if legend else ([], [])),
         title=text,
-        loc="upper left" if over else "lower right",
-        bbox_to_anchor=(0, 0, 1, 1) if over else (0, STRIP / (STRIP + TOP), 1, 1),
+        loc="upper left" if upper else "lower right",
+        bbox_to_anchor=(0, 0, 1, 1) if upper else (0, STRIP / (STRIP + TOP), 1, 1),
         alignment="left",
         fontsize=TICK_SIZE,
         title_fontsize=LABEL_SIZE,
-        frameon=not over,
+        frameon=not upper,
         edgecolor="none",
         framealpha=0.9,
         borderpad=0.2,

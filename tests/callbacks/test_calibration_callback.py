@@ -1,5 +1,7 @@
 """`CalibrationCallback`: every value against plain NumPy and SciPy, and who sees it."""
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
@@ -218,38 +220,75 @@ def test_best_weights_are_those_of_the_least_calibrated_nll():
     assert found == pytest.approx(min(history["val_calibrated_nll"]), rel=1e-5)
 
 
-def scalars(directory):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+class Scripted(keras.callbacks.Callback):
+    """Sets the kernel of the only layer after each epoch: the training is then known."""
 
-    events = EventAccumulator(str(directory)).Reload()
-    return {
-        tag: [(event.step, float(tf.make_ndarray(event.tensor_proto))) for event in events.Tensors(tag)]
-        for tag in events.Tags()["tensors"]
-    }
+    def __init__(self, kernels):
+        super().__init__()
+        self.kernels = kernels
 
-
-def test_tensorboard(tmp_path):
-    history = trained(compiled(), CalibrationCallback((X_VAL, Y_VAL), log_dir=tmp_path))
-    written = scalars(tmp_path / "calibration")
-    assert set(written) == {key.removeprefix("val_") for key in KEYS}
-    for key in KEYS:
-        steps, values = zip(*written[key.removeprefix("val_")])
-        assert steps == (0, 1)
-        assert values == pytest.approx(history[key], rel=1e-6)
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.layers[-1].kernel.assign(self.kernels[epoch])
 
 
-def test_tensorboard_of_a_continued_training(tmp_path):
+# the signal of Y_VAL and a disturbance; the third epoch has the most signal, and by far too much confidence
+SIGNAL, NOISE = np.eye(5, CLASSES), np.random.default_rng(3).normal(size=(5, CLASSES))
+KERNELS = [scale * (a * SIGNAL + (1 - a) * NOISE) for a, scale in ((0.4, 1), (0.6, 1), (1, 9), (0.5, 1), (0.3, 1))]
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_early_stopping_and_checkpoint_take_the_epoch_of_the_least_calibrated_nll(replicas, tmp_path, request):
+    expected = [expected_values(X_VAL @ kernel, Y_VAL) for kernel in KERNELS]
+    assert np.argmin([values["val_calibrated_nll"] for values in expected]) == 2
+    assert np.argmax([values["val_nll"] for values in expected]) == 2  # which the plain NLL takes for the worst
+    with request.getfixturevalue("two_replicas").scope() if replicas == 2 else contextlib.nullcontext():
+        model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(CLASSES, use_bias=False)])
+        model.compile(keras.optimizers.SGD(0.0), HARD)
+    stop = keras.callbacks.EarlyStopping("val_calibrated_nll", mode="min", patience=2, restore_best_weights=True)
+    path = str(tmp_path / "{epoch}.weights.h5")
+    best = keras.callbacks.ModelCheckpoint(path, "val_calibrated_nll", 0, True, True, mode="min")
+    callbacks = [Scripted([*KERNELS, None]), CalibrationCallback((X_VAL, Y_VAL)), stop, best]
+    history = model.fit(X, Y, batch_size=16, epochs=6, verbose=0, callbacks=callbacks).history
+    for epoch, values in enumerate(expected):
+        assert_logged(history, values, epoch)
+    assert len(history["val_nll"]) == 5 and stop.best_epoch == 2  # two epochs of patience after the third
+    np.testing.assert_allclose(model.layers[-1].kernel, KERNELS[2], rtol=1e-6)
+    assert sorted(p.name[0] for p in tmp_path.iterdir()) == ["1", "2", "3"]
+    model.load_weights(tmp_path / "3.weights.h5")
+    np.testing.assert_allclose(model.layers[-1].kernel, KERNELS[2], rtol=1e-6)
+
+
+@pytest.mark.parametrize("shared, reads", [(False, 1), (True, 2)], ids=["alone", "with fit's own pass"])
+def test_one_pass_over_the_data_an_epoch(shared, reads, tmp_path):
+    # with the log too; where fit validates on the same dataset, its pass is the other one
+    passes = []
+
+    def generate():
+        passes.append(1)
+        yield from zip(X_VAL.reshape(5, 10, 5), Y_VAL.reshape(5, 10))
+
+    signature = tf.TensorSpec((10, 5), "float32"), tf.TensorSpec((10,), "int64")
+    data = tf.data.Dataset.from_generator(generate, output_signature=signature)
+    data = data.apply(tf.data.experimental.assert_cardinality(5))
     model = compiled()
-    callback = CalibrationCallback((X_VAL, Y_VAL), log_dir=str(tmp_path))
-    model.fit(X, Y, epochs=1, verbose=0, callbacks=[callback])
-    model.fit(X, Y, epochs=3, initial_epoch=1, verbose=0, callbacks=[callback])
-    assert [step for step, _ in scalars(tmp_path / "calibration")["nll"]] == [0, 1, 2]
+    model.fit(
+        X,
+        Y,
+        epochs=3,
+        verbose=0,
+        validation_data=data if shared else None,
+        callbacks=[CalibrationCallback(data, tmp_path)],
+    )
+    assert len(passes) == 3 * reads
 
 
-def test_no_files_without_log_dir(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    trained(compiled(), CalibrationCallback((X_VAL, Y_VAL)))
-    assert list(tmp_path.iterdir()) == []
+def test_ignored_class():
+    labels = np.where(np.arange(50) % 3 == 0, -1, Y_VAL)
+    x = np.where(labels[:, None] == -1, np.nan, X_VAL)  # of a dropped example nothing counts
+    model = compiled()
+    history = trained(model, CalibrationCallback((x, labels), ignore_class=-1))
+    kept = labels != -1
+    assert_logged(history, expected_values(model.predict(X_VAL[kept], verbose=0), Y_VAL[kept]))
 
 
 def test_fit_twice_with_one_callback():

@@ -108,6 +108,21 @@ def test_headline_tells_error_and_count(display):
     assert not short.get_texts()
 
 
+@pytest.mark.parametrize(
+    ("accuracy", "confidence", "upper"),
+    [
+        ([0.1, 0.2], [0.2, 0.9], True),  # over-confident: low bars everywhere
+        ([0.7, 1.0], [0.4, 0.8], False),  # under-confident: a high bar on the left
+        ([0.4, 0.9], [0.2, 0.8], True),  # under-confident, and yet room on the left
+    ],
+)
+def test_headline_stands_where_bars_leave_room(accuracy, confidence, upper):
+    display = ReliabilityDisplay([5, 5], accuracy, confidence, [0, 0.5, 1]).plot()
+    display.figure_.canvas.draw()
+    box = display.ax_.get_legend().get_window_extent().transformed(display.ax_.transData.inverted())
+    assert (box.x1 < 0.5, box.y0 > 0.5) == (upper, upper)
+
+
 def test_table(display):
     assert display.table[1] == approx(
         {"lower": 0.25, "upper": 0.5, "weight": 4, "accuracy": 0.75, "confidence": 0.4, "gap": -0.35}
