@@ -32,7 +32,7 @@ def test_run(finished):
     assert "report.html" in process.stdout
     result = json.loads((out / "calibration.json").read_text())
     assert result["provenance"]["command"].startswith("keras-ls run calibration --seeds 2")
-    assert len(result["values"]["hard"]["ece"]) == 2
+    assert len(result["values"]["digits-noise"]["hard"]["ece"]) == 2
     assert (out / "calibration.png").read_bytes()[:4] == b"\x89PNG"
     assert len(list((out / "models").glob("*.keras"))) == 4  # hard and smoothed, two seeds
 
@@ -61,7 +61,7 @@ def test_report_and_export(finished, tmp_path, monkeypatch):
     assert (out / "report.html").exists()
     assert in_process(monkeypatch, "export", out, "--to", tmp_path / "exported") == 0
     facts = json.loads((tmp_path / "exported/digits-noise-hard.json").read_text())
-    values = json.loads((out / "calibration.json").read_text())["values"]
+    values = json.loads((out / "calibration.json").read_text())["values"]["digits-noise"]
     assert facts["temperature"] == pytest.approx(values["hard + temperature"]["temperature"][0], rel=1e-6)
     assert (tmp_path / "exported/digits-noise-smoothed/saved_model.pb").exists()
 

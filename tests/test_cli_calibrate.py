@@ -1,0 +1,156 @@
+"""`keras-ls calibrate`: from a file of predictions to a table, a picture and a calibrator that others can use."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy.special import softmax
+from sklearn.model_selection import StratifiedKFold
+
+import keras_ls as kls
+from tests.real_data import lenet_cifar10
+from tests.test_cli import in_process
+
+SETTINGS = ["--resamples", 20, "--calibrator", "temperature"]
+
+
+def overconfident(n=600, k=4):
+    """Logits three times too large, and labels drawn from what they should be."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(n, k)) * 2
+    return (z + rng.gumbel(size=z.shape)).argmax(axis=1), (3 * z).astype("float32")
+
+
+@pytest.fixture
+def file(tmp_path):
+    labels, logits = overconfident()
+    np.savez(tmp_path / "mine.npz", labels=labels, logits=logits)
+    return tmp_path / "mine.npz"
+
+
+def result_of(folder):
+    return json.loads((folder / "calibrate.json").read_text())
+
+
+def nll(labels, logits):
+    return -np.log(softmax(logits.astype("float64"), axis=1)[np.arange(len(labels)), labels]).mean()
+
+
+def test_a_temperature_is_cross_fitted_and_saved(file, tmp_path, monkeypatch, capsys):
+    save = tmp_path / "saved"
+    assert in_process(monkeypatch, "calibrate", file, "--logits", *SETTINGS, "--out", tmp_path, "--save", save) == 0
+    labels, logits = overconfident()
+    # by hand: five temperatures, each of four fifths, for the fifth that is left
+    calibrated = np.empty_like(logits)
+    for rest, fold in StratifiedKFold(5, shuffle=True, random_state=0).split(logits, labels):
+        T = kls.calibrators.TemperatureScaling().fit(logits[rest], labels[rest]).temperature
+        calibrated[fold] = logits[fold] / T
+    values = result_of(tmp_path)["values"]
+    assert values["as given"]["nll"][0] == pytest.approx(nll(labels, logits), rel=1e-6)
+    assert values["temperature"]["nll"][0] == pytest.approx(nll(labels, calibrated), rel=1e-6)
+    for scores in values.values():
+        for estimate, low, high in (scores[key] for key in ("accuracy", "nll", "brier")):
+            assert low < estimate < high
+    shown = capsys.readouterr().out
+    assert "temperature (lowest NLL)" in shown and "cross-fitted in 5 parts" in shown
+    assert (tmp_path / "calibrate.png").read_bytes()[:4] == b"\x89PNG"
+    assert "Calibration of mine.npz" in (tmp_path / "report.html").read_text()
+    # saved is one of all examples
+    T = kls.calibrators.TemperatureScaling().fit(logits, labels).temperature
+    facts = json.loads((save / "calibrator.json").read_text())
+    assert facts["config"]["temperature"] == pytest.approx(T, rel=1e-6)
+    assert facts["scores"]["after"]["nll"] == values["temperature"]["nll"]
+    assert len(facts["provenance"]["data"]["mine.npz"]) == 64
+    served = tf.saved_model.load(str(save / "saved_model")).signatures["serving_default"]
+    np.testing.assert_allclose(
+        served(logits=tf.constant(logits))["probabilities"], softmax(logits / T, axis=1), rtol=1e-5, atol=1e-7
+    )
+
+
+def test_real_predictions(tmp_path, monkeypatch):
+    labels, p = lenet_cifar10()
+    np.savez(tmp_path / "lenet.npz", ground_truth=labels, predictions=p)
+    arguments = ["calibrate", tmp_path / "lenet.npz", "--probabilities", *SETTINGS, "--out", tmp_path]
+    assert in_process(monkeypatch, *arguments) == 0
+    before, after = (result_of(tmp_path)["values"][name] for name in ("as given", "temperature"))
+    # netcal's example: ECE .107888, Brier .614152, NLL 1.369868; 1.311497 and .012963 with T of the same data
+    assert [before[key][0] for key in ("ece", "brier", "nll")] == pytest.approx(
+        [0.107888, 0.614152, 1.369868], abs=2e-6
+    )
+    assert after["nll"][0] == pytest.approx(1.3115, abs=2e-4)
+    assert after["ece"][0] == pytest.approx(0.013, abs=2e-3)
+    assert (before["p_value"][0], after["p_value"][0] > before["p_value"][0]) == (pytest.approx(1 / 1001), True)
+
+
+def test_probabilities_of_a_single_column(tmp_path, monkeypatch):
+    rng = np.random.default_rng(1)
+    p = rng.uniform(0.01, 0.99, 400)
+    y = (rng.uniform(size=400) < p).astype(int)
+    rows = "".join(f"{label},{float(value)!r}\n" for label, value in zip(y, p))
+    (tmp_path / "mine.csv").write_text("label,probability\n" + rows)
+    save = ["--save", tmp_path / "saved"]
+    assert (
+        in_process(
+            monkeypatch, "calibrate", tmp_path / "mine.csv", "--probabilities", *SETTINGS, *save, "--out", tmp_path
+        )
+        == 0
+    )
+    before = result_of(tmp_path)["values"]["as given"]
+    assert before["accuracy"][0] == pytest.approx(((p > 0.5) == y).mean())
+    assert before["brier"][0] == pytest.approx(((p - y) ** 2).mean(), rel=1e-5)
+    assert before["nll"][0] == pytest.approx(-np.log(np.where(y, p, 1 - p)).mean(), rel=1e-5)
+    T = json.loads((tmp_path / "saved/calibrator.json").read_text())["config"]["temperature"]
+    served = tf.saved_model.load(str(tmp_path / "saved/saved_model")).signatures["serving_default"]
+    got = served(probabilities=tf.constant(p[:, None], "float32"))["probabilities"][:, 0]
+    np.testing.assert_allclose(got, 1 / (1 + ((1 - p) / p) ** (1 / T)), rtol=1e-4)
+
+
+def test_all_calibrators_run_and_are_compared(file, tmp_path, monkeypatch):
+    assert in_process(monkeypatch, "calibrate", file, "--logits", "--resamples", 5, "--out", tmp_path) == 0
+    values = result_of(tmp_path)["values"]
+    assert list(values) == ["as given", *kls.studies.recalibration.CALIBRATORS]
+    # labels come from z / 3 exactly: nothing has a lower NLL than a temperature by more than chance
+    least = values["temperature"]["nll"][0]
+    assert values["as given"]["nll"][0] > least + 0.3
+    for name, scores in values.items():
+        assert scores["nll"][0] > least - 0.02, name
+        if name != "as given":
+            assert scores["ece"][0] < values["as given"]["ece"][0], name
+    accuracy = {name: scores["accuracy"][0] for name, scores in values.items()}
+    for name in ("temperature", "ensemble", "isotonic-top", "histogram"):  # these change no decision
+        assert accuracy[name] == accuracy["as given"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Expected `--logits` or `--probabilities`"),
+        (["--probabilities"], "Expected `--probabilities` in [0, 1]"),
+        (["--logits", "--calibrator", "temprature"], "Did you mean 'temperature'"),
+        (["--logits", "--folds", "1"], "Expected `folds` to be an integer of at least 2"),
+        (["--logits", "--labels", "y"], "Expected `labels` to be one of"),
+    ],
+)
+def test_bad_input_is_one_sentence(file, tmp_path, monkeypatch, capsys, arguments, message):
+    assert in_process(monkeypatch, "calibrate", file, *arguments, "--out", tmp_path / "out") == 2
+    error = capsys.readouterr().err
+    assert message in error and "Traceback" not in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_probabilities_must_sum_to_one():
+    with pytest.raises(ValueError, match=r"sum to 1 in every row\. Received: sums from 0\.5 to 1"):
+        kls.studies.logits_of([[0.5, 0.5], [0.25, 0.25]], from_logits=False)
+
+
+def test_nothing_is_saved_that_does_not_help(tmp_path, monkeypatch, capsys):
+    # calibrated as they are: temperatures of four fifths can only do worse than 1, on this draw
+    labels, logits = overconfident()
+    np.savez(tmp_path / "mine.npz", labels=labels, logits=logits / 3)
+    found = {"as given": [0.5], "temperature": [0.6], "vector": [0.7]}
+    steps = {name: kls.studies.recalibration.Step({"nll": value}, (), None) for name, value in found.items()}
+    study = kls.studies.Recalibration(labels, logits / 3)
+    with pytest.raises(ValueError, match="none does, so that nothing is saved"):
+        study.save(steps, tmp_path / "saved", True, None, {})
+    assert not (tmp_path / "saved").exists()
