@@ -2,9 +2,9 @@
 
 Run: python examples/calibrators_compared.py   (about 20 s on two cores)
 Result: a table of NLL, Brier score and ECE on 697 test digits, mean ± half-width of the 95 % interval over three
-networks (seeds 0, 1, 2). From 400 examples one number is learnt best: temperature scaling brings the NLL from 1.10 ± .14
-to .77 ± .05, isotonic calibration to .91 ± .18, or .80 ± .06 with a floor of 1/400, and histogram binning of each class
-makes it worse. The ECE cannot tell: .045 ± .026, .060 ± .026 and .051 ± .008, from .169 ± .018.
+networks (seeds 0, 1, 2). From 400 examples one number is learnt best: temperature scaling brings the NLL from
+1.10 ± .14 to .77 ± .05, isotonic calibration to .91 ± .18, or .80 ± .06 with a floor of 1/400, and histogram binning of
+each class makes it worse. The ECE cannot tell: .045 ± .026, .060 ± .026 and .051 ± .008, from .169 ± .018.
 """
 
 import inspect
