@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import keras_ls as kls
+
 ROOT = pathlib.Path(__file__).parent.parent
 
 
@@ -59,6 +61,15 @@ def test_soft_labels(tmp_path):
     np.testing.assert_array_equal(soft.argmax(axis=1), range(10))
     assert (tmp_path / "soft_labels.png").stat().st_size > 10_000
     plt.close("all")
+
+
+def test_calibrators_compared(capsys):
+    table = example("calibrators_compared").main(seeds=(0, 1), epochs=20)
+    names = {name.split(",")[0] for name in table} - {"as trained"}
+    assert names == {name for name in kls.calibrators.__all__ if name[0].isupper() and name != "CrossFit"}
+    nll = {name: np.mean([row[0] for row in rows]) for name, rows in table.items()}
+    assert nll["TemperatureScaling"] < nll["as trained"] - 0.1  # about .75 and .95
+    assert len(capsys.readouterr().out.splitlines()) == 1 + len(table)
 
 
 def test_every_example_says_how_to_run_it():

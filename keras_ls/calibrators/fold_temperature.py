@@ -76,22 +76,23 @@ class _Cloner:
         return self.clones[layer]
 
     def check_used_once(self):
-        """Raises where the Dense layer, or a model that holds it, is called twice: its kernel serves both calls."""
+        """Raises where the Dense layer or a temperature, or a model that holds one, is called twice."""
         for layer, clone in self.clones.items():
-            if _holds(layer, self.dense) and self.calls[clone] > 1:
+            if self.calls[clone] > 1 and any(_holds(layer, changed) for changed in (self.dense, *self.dropped)):
                 raise ValueError(
-                    f"Expected a last Dense layer that is used once. Received: {layer.name!r}, used "
-                    f"{self.calls[clone]} times: dividing its kernel would change what else it computes. Keep the "
-                    "temperature as a layer."
+                    "Expected the last Dense layer and the temperature to be used once. "
+                    f"Received: {layer.name!r}, used {self.calls[clone]} times: folding would change what else it "
+                    "computes. Keep the temperature as a layer."
                 )
 
     def _new(self, layer):
         graph = _is_graph(layer)
         if graph and isinstance(layer, keras.Sequential):
             inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name) for x in layer.inputs]
-            layers = [self.clone(inner) for inner in layer.layers if inner not in self.dropped]
+            layers = [self.clone(inner) for inner in layer.layers]
             self.calls.update(layers)
-            return keras.Sequential([*inputs, *layers], name=layer.name, trainable=layer.trainable)
+            kept = [inner for inner in layers if inner not in self.dropped]
+            return keras.Sequential([*inputs, *kept], name=layer.name, trainable=layer.trainable)
         if graph:
             new = keras.models.clone_model(layer, clone_function=self.clone, call_function=self._call)
             new.compiled = False  # as what it was compiled with may be of this package
@@ -111,8 +112,8 @@ class _Cloner:
         return args[0] if clone in self.dropped else clone(*args, **kwargs)
 
 
-def _holds(layer, dense):
-    return layer is dense or (isinstance(layer, keras.Model) and any(_holds(inner, dense) for inner in layer.layers))
+def _holds(layer, other):
+    return layer is other or (isinstance(layer, keras.Model) and any(_holds(inner, other) for inner in layer.layers))
 
 
 def _end_of(model, given):

@@ -200,7 +200,7 @@ def test_a_dense_layer_that_is_shared_within_the_model_is_refused():
     inputs = keras.Input((3,))
     tied = layers.Dense(3, name="tied")
     model = keras.Model(inputs, TemperatureScaling(T)(tied(keras.ops.tanh(tied(inputs)))))
-    with pytest.raises(ValueError, match=r"used once. Received: 'tied', used 2 times"):
+    with pytest.raises(ValueError, match=r"to be used once. Received: 'tied', used 2 times"):
         fold_temperature(model)
 
 
@@ -208,7 +208,15 @@ def test_a_model_around_the_dense_layer_that_is_used_twice_is_refused():
     inputs = keras.Input((3,))
     inner = keras.Sequential([keras.Input((3,)), layers.Dense(3)], name="inner")
     model = keras.Model(inputs, TemperatureScaling(T)(inner(inner(inputs))))
-    with pytest.raises(ValueError, match=r"used once. Received: 'inner', used 2 times"):
+    with pytest.raises(ValueError, match=r"to be used once. Received: 'inner', used 2 times"):
+        fold_temperature(model)
+
+
+def test_a_temperature_that_is_used_twice_is_refused():
+    inputs = keras.Input((3,))
+    scaling = TemperatureScaling(T, name="scaling")
+    model = keras.Model(inputs, scaling(layers.Dense(3)(scaling(inputs))))
+    with pytest.raises(ValueError, match=r"to be used once. Received: 'scaling', used 2 times"):
         fold_temperature(model)
 
 

@@ -83,6 +83,25 @@ def test_a_model_and_a_dataset(problem, make):
     )
 
 
+@pytest.mark.tensorflow
+@every
+def test_exported_behind_a_model(problem, make, tmp_path):
+    import tensorflow as tf
+
+    import keras_ls as kls
+
+    logits, labels = problem
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3, use_bias=False)])
+    model.set_weights([np.eye(3)])
+    with pytest.raises(ValueError, match=r"Expected a fitted calibrator.*Fit it first"):
+        kls.export.export_saved_model(model, tmp_path / "mine", make())
+    calibrator = make().fit(logits, labels)
+    kls.export.export_saved_model(model, tmp_path / "mine", calibrator)
+    served = tf.saved_model.load(str(tmp_path / "mine")).signatures["serving_default"]
+    found = served(**{next(iter(served.structured_input_signature[1])): tf.constant(logits)})
+    np.testing.assert_allclose(found["logits"], calibrator(logits), rtol=1e-5)
+
+
 @every
 def test_a_nan_shows(problem, make):
     logits, labels = problem
