@@ -6,6 +6,7 @@ from keras import ops as K
 
 import keras_ls as kls
 from keras_ls import ops
+from tests.equivalence.training import arrays, classifier
 from tests.metrics.streams import each_way, streamed, traced
 from tests.metrics.test_expected_calibration_error import share_at_edges
 from tests.ops import plain_forms
@@ -149,3 +150,22 @@ def test_bad_predictions():
         CCE(3).update_state([0, 1], [0.0, 1.0])
     with pytest.raises(ValueError, match=r"Use `from_logits=True`"):
         of_probabilities(2).update_state([0, 1], [[3.0, -2.0], [0.5, 4.0]])
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("settings", [{"jit_compile": True}, {"jit_compile": False}, {"run_eagerly": True}])
+def test_the_first_batch_tells_the_number_of_classes(settings):
+    # within `fit` the state must be there before anything is traced
+    x, y, _ = arrays(24)
+    model = classifier()
+    known = kls.metrics.ClasswiseCalibrationError(3, num_classes=5, name="known")
+    model.compile(
+        "sgd", kls.losses.SmoothedCrossentropy(), metrics=[kls.metrics.ClasswiseCalibrationError(3), known], **settings
+    )
+    logs = model.fit(x, y, batch_size=8, epochs=2, verbose=0).history
+    assert logs["classwise_calibration_error"] == logs["known"]
+    assert min(logs["known"]) > 0.01
+    found = model.evaluate(x, y, verbose=0, return_dict=True)
+    p = K.softmax(model(x))
+    expected = float(ops.classwise_calibration_error(y, p, num_bins=3))
+    assert found["classwise_calibration_error"] == pytest.approx(expected, rel=1e-5)
