@@ -7,6 +7,7 @@ import pathlib
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_ls import calibrators, ops
 from keras_ls.export import export_saved_model
@@ -32,16 +33,13 @@ CALIBRATORS = {
     ),
     "histogram": ("histogram, top label", functools.partial(calibrators.HistogramBinning, method="top_label")),
 }
-MEASURES = {
-    "accuracy": "accuracy",
-    "nll": "NLL (nats)",
-    "brier": "Brier",
+SCORES = {"accuracy": "accuracy", "nll": "NLL (nats)", "brier": "Brier", "aurc": "AURC"}
+ERRORS = {
     "ece": "ECE",
     "ece_quantile": "adaptive ECE",
     "smooth": "smECE",
     "classwise": "class-wise ECE",
     "p_value": "p",
-    "aurc": "AURC",
 }
 QUADRATIC = ("matrix", "dirichlet")  # K² parameters
 MOST_CLASSES = 50  # up to which these are tried unless asked for
@@ -52,7 +50,7 @@ class Step:
     """What one calibrator does.
 
     Attributes:
-        scores: `[estimate, low, high]` of each of `MEASURES`; None where there is no interval.
+        scores: `[estimate, low, high]` of each of `SCORES` and `ERRORS`; None where there is no interval.
         bins: of the reliability diagram.
         calibrator: fitted on all examples; None for the predictions as given.
     """
@@ -128,23 +126,35 @@ class Recalibration:
         confidence, accuracy = map(keras.ops.convert_to_numpy, confidence_and_accuracy(labels, p))
         hits = ((p > 0.5) == (labels > 0.5)).astype("float32") if p.ndim == 1 else accuracy
         nll = ops.smoothed_crossentropy(*_two_columns(labels, logits), 0.0)
-        binned = functools.partial(ops.calibration_error, num_bins=self.num_bins)
-        classwise = functools.partial(ops.classwise_calibration_error, num_bins=self.num_bins)
         scores = {name: self._mean(v) for name, v in (("accuracy", hits), ("nll", nll))}
         scores["brier"] = self._mean(ops.squared_distance(labels, p))
         # of confidences and hits: the same as of all classes, and quicker
-        scores["ece"] = self._interval(binned, accuracy, confidence)
-        scores["ece_quantile"] = self._interval(functools.partial(binned, binning="quantile"), accuracy, confidence)
-        scores["smooth"] = self._interval(ops.smooth_calibration_error, accuracy, confidence)
+        for name in ("ece", "ece_quantile", "smooth"):
+            scores[name] = self._interval(self._errors[name], accuracy, confidence)
         if self.num_classes > MOST_CLASSES:  # without its interval, which would take minutes
-            scores["classwise"] = [float(classwise(labels, p, sample_weight=weight)), None, None]
+            scores["classwise"] = [float(self._errors["classwise"](labels, p, sample_weight=weight)), None, None]
         else:
-            scores["classwise"] = self._interval(classwise, labels, p)
-        scores["aurc"] = self._interval(ops.risk_coverage_area, labels, p, method="percentile")
+            scores["classwise"] = self._interval(self._errors["classwise"], labels, p)
+        scores["aurc"] = self._interval(self._errors["aurc"], labels, p, method="percentile")
         if labels.ndim == 1:
-            test = ops.calibration_test(accuracy, confidence, weight, binned, num_resamples=1000, seed=self.seed)
+            test = ops.calibration_test(accuracy, confidence, weight, self._errors["ece"], seed=self.seed)
             scores["p_value"] = [test.p_value, None, None]
         return scores, bins
+
+    @functools.cached_property
+    def _errors(self):
+        """The statistics that are resampled, compiled: each is called many times on arrays of one shape."""
+        binned = functools.partial(ops.calibration_error, num_bins=self.num_bins)
+        classwise = functools.partial(ops.classwise_calibration_error, num_bins=self.num_bins)
+        functions = {
+            "ece": binned,
+            "ece_quantile": functools.partial(binned, binning="quantile"),
+            "smooth": ops.smooth_calibration_error,
+            "classwise": classwise,
+            "aurc": ops.risk_coverage_area,
+        }
+        # not by XLA, which sorts slowly
+        return {name: tf.function(function) for name, function in functions.items()}
 
     def _mean(self, values):
         values = keras.ops.convert_to_numpy(values)
@@ -152,7 +162,8 @@ class Recalibration:
 
     def _interval(self, statistic, labels, p, method="basic"):
         settings = {"num_resamples": self.num_resamples, "seed": self.seed, "method": method}
-        return list(ops.bootstrap_interval(statistic, labels, p, self.sample_weight, **settings)[:3])
+        found = ops.bootstrap_interval(statistic, labels, p, self.sample_weight, **settings)
+        return [found.estimate, max(found.low, 0.0), max(found.high, 0.0)]
 
     def summarise(self, found, fingerprints):
         """The `StudyResult` of steps by name.
@@ -161,32 +172,45 @@ class Recalibration:
             found: step name → `Step`.
             fingerprints: name of the file → its hash.
         """
-        chosen, rows = best(found), []
-        for name, step in found.items():
-            mark = " (lowest NLL)" if name == chosen else ""
-            rows.append((_label(name) + mark, *(_cell(step.scores.get(key)) for key in MEASURES)))
+        chosen = best(found)
         left_out = ", ".join(_label(name) for name in CALIBRATORS if name not in self.names)
-        table = Table(
-            title=f"Calibration of {self.source}, before and after",
-            columns=("calibrator", *MEASURES.values()),
-            rows=tuple(rows),
-            note=(
+
+        def table(title, measures, note):
+            rows = tuple(
+                (
+                    _label(name) + (" (lowest NLL)" if name == chosen else ""),
+                    *(_cell(step.scores.get(key)) for key in measures),
+                )
+                for name, step in found.items()
+            )
+            return Table(title, ("calibrator", *measures.values()), rows, note)
+
+        scores = table(
+            f"{self.source}: proper scores, before and after",
+            SCORES,
+            (
                 f"{np.count_nonzero(self.sample_weight):,} examples, {self.num_classes} classes. Every calibrator is "
                 f"cross-fitted in {self.folds} parts: no example is scored by a calibrator that saw its label. "
-                f"Brackets are 95 % bootstrap intervals over examples ({self.num_resamples} resamples; of a "
-                "calibration error reflected, as it is biased upwards). ECE with "
-                f"{self.num_bins} equal-width bins of the top label, adaptive ECE with as many equal-mass bins, smECE "
-                "without bins, class-wise ECE the mean over classes. p is of a test whether the predictions are "
-                "calibrated (ECE, labels drawn from the predictions): near 0, they are not. AURC is about answering "
-                "where the model is sure, not about calibration. All but accuracy and p are better when lower."
+                f"Brackets are 95 % bootstrap intervals over examples ({self.num_resamples} resamples). NLL, Brier and "
+                "AURC (how well confidence ranks the errors) are better when lower."
                 f"{f' Not tried: {left_out}.' if left_out else ''}"
+            ),
+        )
+        errors = table(
+            f"{self.source}: calibration errors, before and after",
+            ERRORS,
+            (
+                f"ECE with {self.num_bins} equal-width bins of the top label, adaptive ECE with as many equal-mass "
+                "bins, smECE without bins, class-wise ECE the mean over classes. An estimate is too high by chance, "
+                "which its interval is not: what lies above the interval means nothing. p is of a test whether the "
+                "predictions are calibrated (ECE, labels drawn from the predictions): near 0, they are not."
             ),
         )
         config = {key: getattr(self, key) for key in ("source", "folds", "num_bins", "num_resamples", "seed", "names")}
         return StudyResult(
             study="calibrate",
             config=config,
-            tables=(table,),
+            tables=(scores, errors),
             directions=(),
             figures=(self._figure(found),),
             values={name: step.scores for name, step in found.items()},
