@@ -48,7 +48,8 @@ def at_index(table, index):
 
     Examples:
         >>> from keras_ls.ops.piecewise import at_index
-        >>> [float(v) for v in at_index([[1.0, 2.0], [3.0, 4.0]], [[1, 0]])[0]]
+        >>> import numpy as np
+        >>> [float(v) for v in at_index(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[1, 0]]))[0]]
         [2.0, 3.0]
     """
     table = K.convert_to_tensor(table)
