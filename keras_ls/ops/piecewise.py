@@ -48,13 +48,12 @@ def at_index(table, index):
 
     Examples:
         >>> from keras_ls.ops.piecewise import at_index
-        >>> import numpy as np
-        >>> [float(v) for v in at_index(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[1, 0]]))[0]]
+        >>> [float(v) for v in at_index([[1.0, 2.0], [3.0, 4.0]], [[1, 0]])[0]]
         [2.0, 3.0]
     """
     table = K.convert_to_tensor(table)
     rows, size = table.shape
-    return K.take(K.reshape(table, (-1,)), index + size * K.arange(rows, dtype="int32"))
+    return K.take(K.reshape(table, (-1,)), K.cast(index, "int32") + size * K.arange(rows, dtype="int32"))
 
 
 def interpolate_probability(log_odds, knots, values):
