@@ -44,10 +44,10 @@ class PerClassCalibrator(Calibrator):
 
     def fit_examples(self, labels, logits, weight):
         """Fits one row after another; see `fit`."""
+        kept = checked_examples(labels, logits, weight)
         if not self.built:
             self.build(logits.shape)
         self._check_classes(logits.shape)
-        kept = checked_examples(labels, logits, weight)
         fitted, remarks, unseen = [], [], []
         for row, odds, outcome in self._rows(labels, logits):
             outcome = np.asarray(outcome[kept], "float64")
@@ -87,12 +87,12 @@ class PerClassCalibrator(Calibrator):
         return {**super().get_config(), "method": self.method, "floor": self.floor}
 
     def _rows(self, labels, logits):
-        """Yields `(row, log-odds [M], outcome [M])`: NumPy, of one class at a time."""
+        """Yields `(row, log-odds [M], outcome [M])`: NumPy, of one class at a time, in float32 as `call` has them."""
         if logits.ndim == 1:
             yield 0, np.asarray(logits, "float32"), labels
             return
         size = max(1, _BLOCK // logits.shape[1])
-        blocks = [leading_class(logits[i : i + size]) for i in range(0, len(logits), size)]
+        blocks = [leading_class(logits[i : i + size].astype("float32")) for i in range(0, len(logits), size)]
         largest, top, rest = (np.concatenate([keras.ops.convert_to_numpy(x) for x in part]) for part in zip(*blocks))
         if self.method == "top_label":
             odds = log_odds_of_class(largest, True, largest, rest)
@@ -100,7 +100,7 @@ class PerClassCalibrator(Calibrator):
             yield 0, keras.ops.convert_to_numpy(odds), outcome
             return
         for k in range(logits.shape[1]):
-            odds = log_odds_of_class(np.ascontiguousarray(logits[:, k]), top == k, largest, rest)
+            odds = log_odds_of_class(logits[:, k].astype("float32"), top == k, largest, rest)
             yield k, keras.ops.convert_to_numpy(odds), labels[:, k] if labels.ndim == 2 else labels == k
 
     def _check_classes(self, shape):

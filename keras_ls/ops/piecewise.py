@@ -53,7 +53,7 @@ def at_index(table, index):
     """
     table = K.convert_to_tensor(table)
     rows, size = table.shape
-    return K.take(K.reshape(table, (-1,)), index + size * K.arange(rows, dtype="int32"))
+    return K.take(K.reshape(table, (-1,)), K.cast(index, "int32") + size * K.arange(rows, dtype="int32"))
 
 
 def interpolate_probability(log_odds, knots, values):
