@@ -1,6 +1,5 @@
 """Class-wise calibration: of the probability of every class, not of the predicted one alone."""
 
-import numpy as np
 from keras import ops as K
 
 from keras_ls.ops.binning import bin_statistics, quantile_bin_index, uniform_bin_index
@@ -81,11 +80,8 @@ def classwise_calibration_error(
     if binning == "uniform":
         index = uniform_bin_index(probabilities, num_bins, closed)
     else:
-
-        def bins_of_class(column):
-            return quantile_bin_index(column[0], column[1], num_bins, closed)
-
-        index = K.transpose(K.map(bins_of_class, (K.transpose(probabilities), K.transpose(weight))))
+        columns = zip(K.unstack(probabilities, axis=1), K.unstack(weight, axis=1))
+        index = K.stack([quantile_bin_index(p, w, num_bins, closed) for p, w in columns], axis=1)
     statistics = classwise_bin_statistics(index, probabilities, targets, weight, num_bins)
     errors = calibration_error_of_bins(statistics, norm, debiased)
     return errors if average is None else mean(errors)
@@ -113,7 +109,7 @@ def classwise_bin_statistics(index, probabilities, targets, weight, num_bins):
     """
     index = K.cast(index, "int32")
     num_classes = index.shape[-1]
-    index = index + num_bins * np.arange(num_classes, dtype="int32")  # the bins of one class after those of another
+    index = index + num_bins * K.arange(num_classes, dtype="int32")  # the bins of one class after those of another
     flat = (K.reshape(x, (-1,)) for x in (index, probabilities, targets, weight))
     return K.reshape(bin_statistics(*flat, num_classes * num_bins), (3, num_classes, num_bins))
 

@@ -82,7 +82,7 @@ def node_statistics(confidence, accuracy, weight):
     """
     weight = K.ones_like(confidence) if weight is None else weight
     weight = to_accumulation_dtype(weight)
-    confidence, accuracy = (to_accumulation_dtype(dropped(x, weight)) for x in (confidence, accuracy))
+    confidence, accuracy = (dropped(to_accumulation_dtype(x), weight) for x in (confidence, accuracy))
     residual = weight * (accuracy - confidence)
     # a NaN is at no place; its residual is NaN wherever that is put
     place = K.where(K.isnan(confidence), K.zeros_like(confidence), confidence) * NODES - 0.5
@@ -92,7 +92,7 @@ def node_statistics(confidence, accuracy, weight):
     node = K.cast(node, "int32")
     parts = K.concatenate([residual * (1 - share), residual * share])
     at_nodes = segment_sum(parts, K.concatenate([node, node + 1]), NODES)
-    return K.concatenate([at_nodes, K.sum(weight, keepdims=True)])
+    return K.concatenate([at_nodes, K.reshape(K.sum(weight), (1,))])
 
 
 def smooth_calibration_error_of_nodes(statistics, bandwidth=None):
@@ -122,16 +122,13 @@ def smooth_calibration_error_of_nodes(statistics, bandwidth=None):
         smoothed = K.irfft((real * gaussian, imaginary * gaussian), fft_length=2 * NODES)[:NODES]
         return divide_no_nan(K.sum(K.abs(smoothed)), total)
 
-    def halved(_, bounds):
-        low, high = bounds
-        middle = (low + high) / 2
-        above = error(middle) > middle
-        return K.where(above, middle, low), K.where(above, high, middle)
-
     if bandwidth is not None:
         return error(bandwidth)
-    ends = [K.convert_to_tensor(end, dtype=residual.dtype) for end in (LEAST_BANDWIDTH, 1.0)]
-    low, high = K.fori_loop(0, HALVINGS, halved, tuple(ends))
+    low, high = (K.convert_to_tensor(end, dtype=residual.dtype) for end in (LEAST_BANDWIDTH, 1.0))
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        above = error(middle) > middle
+        low, high = K.where(above, middle, low), K.where(above, high, middle)
     return error((low + high) / 2)
 
 

@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+from keras.ops import convert_to_numpy
 
 from keras_ls import ops
 from keras_ls.ops.smooth_calibration import NODES
@@ -139,9 +140,11 @@ def test_dropped_examples_may_hold_anything():
 def test_nodes_by_hand():
     # node j at (j + ½) / 16384. Place 3.25 from the first: ¾ to node 3 and ¼ to node 4; the ends' all to theirs
     confidence = [(3.25 + 0.5) / NODES, 0.0, 1.0]
-    got = np.asarray(ops.node_statistics(confidence, [1.0, 1.0, 0.0], [2.0, 1.0, 3.0]))
+    got = convert_to_numpy(ops.node_statistics(confidence, [1.0, 1.0, 0.0], [2.0, 1.0, 3.0]))
     first = 2 * (1 - confidence[0])
-    np.testing.assert_allclose(got[[0, 3, 4, NODES - 1, NODES]], [1, 0.75 * first, 0.25 * first, -3, 6], rtol=1e-5)
+    np.testing.assert_allclose(
+        got[[0, 3, 4, NODES - 1, NODES]], [1, 0.75 * first, 0.25 * first, -3, 6], rtol=digits(1e-5, 5e-3)
+    )
     assert np.count_nonzero(got) == 5
 
 
