@@ -26,7 +26,7 @@ console = Console(width=None if sys.stdout.isatty() else 120)
 Names = Annotated[
     list[str], typer.Argument(metavar="STUDY...", help="One or more studies; `keras-ls list` names them.")
 ]
-Size = Annotated[str, typer.Option(help="How much: tiny, or small (accuracy).")]
+Size = Annotated[str, typer.Option(help="How much: tiny, or small (accuracy, calibration).")]
 Dataset = Annotated[str | None, typer.Option(help="Another dataset than the study's own.")]
 Seeds = Annotated[int | None, typer.Option(help="How many seeds, from 0; the study's own number by default.")]
 Classes = Annotated[
