@@ -137,7 +137,7 @@ def bin_statistics(index, confidence, accuracy, weight, num_bins):
     """
     index = K.cast(index, "int32")
     weight = None if weight is None else to_accumulation_dtype(weight)
-    values = [to_accumulation_dtype(dropped(value, weight)) for value in (accuracy, confidence)]
+    values = [dropped(to_accumulation_dtype(value), weight) for value in (accuracy, confidence)]
     rows = [K.ones_like(values[1]), *values] if weight is None else [weight, *(weight * value for value in values)]
     # row after row: a kernel for rows of three numbers takes several times as long
     return K.stack([segment_sum(row, index, num_bins) for row in rows])

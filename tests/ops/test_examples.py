@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from keras import ops as K
 from keras.ops import convert_to_numpy
 
 from keras_ls.ops.examples import confidence_and_accuracy, flatten_examples, to_probabilities
+from tests.metrics.streams import each_way, traced
 
 
 def flat(*args, **kwargs):
@@ -62,3 +64,26 @@ def test_a_nan_beside_the_largest_is_a_nan_confidence():
     labels, p, _ = flatten_examples([1, 1], [[np.nan, 0.9], [0.2, 0.8]])
     confidence = convert_to_numpy(confidence_and_accuracy(labels, p)[0])
     assert np.isnan(confidence).tolist() == [True, False]
+
+
+@each_way
+@pytest.mark.parametrize("from_logits", [True, False])
+def test_the_first_of_equal_classes_is_predicted(jit_compile, from_logits):
+    # as argmax has it: class 0 of [1, 1, 0], class 1 of [0, 1, 1], also where a class is ruled out
+    predictions = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 1.0, 1.0], [0.0, 1.0, 1.0]]) / 2
+    if from_logits:
+        predictions = np.log(predictions, where=predictions > 0, out=np.full((4, 3), -np.inf))
+    find = traced(lambda y, p: confidence_and_accuracy(y, p, from_logits), jit_compile)
+    confidence, hit = find(K.convert_to_tensor([0, 1, 1, 2]), K.convert_to_tensor(predictions.astype("float32")))
+    np.testing.assert_allclose(K.convert_to_numpy(confidence), [0.5] * 4, rtol=1e-6)
+    assert K.convert_to_numpy(hit).tolist() == [1, 0, 1, 0]
+
+
+@each_way
+@pytest.mark.parametrize("from_logits", [True, False])
+def test_a_nan_anywhere_is_a_nan_confidence(jit_compile, from_logits):
+    predictions = np.full((4, 3), 0.25, "float32")
+    predictions[np.arange(3), np.arange(3)] = np.nan
+    find = traced(lambda y, p: confidence_and_accuracy(y, p, from_logits)[0], jit_compile)
+    confidence = K.convert_to_numpy(find(K.convert_to_tensor([0, 0, 0, 0]), K.convert_to_tensor(predictions)))
+    assert np.isnan(confidence).tolist() == [True, True, True, False]
