@@ -1,5 +1,15 @@
 """Post-hoc recalibration: layers with `fit`, from logits to logits."""
 
+from keras_ls.calibrators.dirichlet_calibration import DirichletCalibration
+from keras_ls.calibrators.ensemble_temperature_scaling import EnsembleTemperatureScaling
+from keras_ls.calibrators.matrix_scaling import MatrixScaling
 from keras_ls.calibrators.temperature_scaling import TemperatureScaling
+from keras_ls.calibrators.vector_scaling import VectorScaling
 
-__all__ = ["TemperatureScaling"]
+__all__ = [
+    "DirichletCalibration",
+    "EnsembleTemperatureScaling",
+    "MatrixScaling",
+    "TemperatureScaling",
+    "VectorScaling",
+]

@@ -135,4 +135,11 @@ METRICS = [
     ),
     Component("NegativeLogLikelihood-binary", kls.metrics.NegativeLogLikelihood, binary),
 ]
-CALIBRATORS = [Component("TemperatureScaling", kls.calibrators.TemperatureScaling, overconfident)]
+CALIBRATORS = [
+    Component("TemperatureScaling", kls.calibrators.TemperatureScaling, overconfident),
+    Component("VectorScaling", kls.calibrators.VectorScaling, overconfident),
+    Component("VectorScaling-l2", lambda **k: kls.calibrators.VectorScaling(l2=0.1, **k), overconfident),
+    Component("MatrixScaling", kls.calibrators.MatrixScaling, overconfident),
+    Component("DirichletCalibration", kls.calibrators.DirichletCalibration, overconfident),
+    Component("EnsembleTemperatureScaling", kls.calibrators.EnsembleTemperatureScaling, overconfident),
+]
