@@ -5,7 +5,7 @@ import functools
 import numpy as np
 
 from keras_ls.calibrators.affine_forms import MatrixForm, PerClassForm
-from keras_ls.calibrators.example_blocks import ExampleBlocks, label_values
+from keras_ls.calibrators.example_blocks import ExampleBlocks, label_values, one_blas_thread
 from keras_ls.calibrators.fit_report import FitReport
 from keras_ls.calibrators.temperature_solver import solve_temperature
 
@@ -13,6 +13,7 @@ _MAX_ITERATIONS = 1000
 _REMAINING_NLL = 1e-10  # by which a converged fit may still be above the least objective
 
 
+@one_blas_thread()
 def solve_affine(labels, logits, weight, penalty, transform=None, bounds=(0.01, 100.0)):
     """Minimises the mean NLL of `softmax(f(z) W + b)` plus `Σ penalty · (θ - identity)²` over `θ = [W; b]`.
 
@@ -40,8 +41,7 @@ def solve_affine(labels, logits, weight, penalty, transform=None, bounds=(0.01, 
     temperature = solve_temperature(logits, labels, weight, bounds)
     form = (PerClassForm if len(penalty) == 2 else MatrixForm)(penalty)
     blocks = ExampleBlocks(labels, logits, weight, functools.partial(_features, transform))
-    start = form.identity / [[temperature.temperature]] * 1.0
-    start[-1] = 0.0
+    start = form.identity / temperature.temperature  # its intercepts are 0
     mass, curvature = np.split(blocks.sum(functools.partial(_mass_and_curvature, form, start)), [form.classes])
     forward, backward = form.scaling(curvature / mass.sum())
 
@@ -94,10 +94,7 @@ def _softmax(form, theta, z):
 
 def _mass_and_curvature(form, theta, z, labels, weight):
     _, p, _ = _softmax(form, theta, z)
-    if labels.ndim == 2:
-        mass = weight @ labels
-    else:
-        mass = np.bincount(labels, weight, minlength=z.shape[1])
+    mass = weight @ labels if labels.ndim == 2 else np.bincount(labels, weight, minlength=z.shape[1])
     return np.concatenate([mass, form.curvature(z, p, weight).ravel()])
 
 

@@ -14,8 +14,8 @@ from keras_ls.ops.examples import flatten_examples
 class Calibrator(keras.layers.Layer):
     """A layer from logits to calibrated logits of the same shape, float32; masks pass through.
 
-    Subclasses give `fit_examples(labels, logits, weight)`, which sets their variables and `fit_report`, and `call`.
-    `report(found)` sets `fit_report` and warns of its advice.
+    Subclasses give `call` and `fit_examples(labels, logits, weight)`, which sets their variables and `fit_report`, of
+    whose advice `fit` warns.
 
     Args:
         name: name of the layer.
@@ -70,16 +70,12 @@ class Calibrator(keras.layers.Layer):
                     f"Received: {'no dataset' if labels is None else 'a third argument'}."
                 )
             self.fit_predictions(PredictionReader(logits, ignore_class=ignore_class, verbose=verbose), labels)
-            return self
-        if labels is None:
+        elif labels is None:
             raise ValueError("Expected `fit(logits, labels)` or `fit(model, dataset)`. Received: no labels.")
-        if not isinstance(logits, np.ndarray):
-            logits = keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(logits))
-        # only the shape of the logits is needed, and they may be large
-        like = keras.KerasTensor(logits.shape, keras.config.floatx())
-        labels, like, weight = flatten_examples(labels, like, sample_weight, ignore_class=ignore_class)
-        labels, weight = (keras.ops.convert_to_numpy(array) for array in (labels, weight))
-        self.fit_examples(labels, logits.reshape(like.shape), weight)
+        else:
+            self.fit_examples(*_flat(logits, labels, sample_weight, ignore_class))
+        if self.fit_report is not None and self.fit_report.advice:
+            warnings.warn(self.fit_report.advice, stacklevel=2)
         return self
 
     def fit_predictions(self, reader, dataset):
@@ -91,12 +87,15 @@ class Calibrator(keras.layers.Layer):
         """Fits flat NumPy arrays: labels `[M]` or `[M, K]`, logits `[M, K]` or (binary) `[M]`, weight `[M]`."""
         raise NotImplementedError(f"{type(self).__name__} must implement fit_examples(labels, logits, weight).")
 
-    def report(self, found):
-        """Sets `fit_report`, and warns of its advice."""
-        self.fit_report = found
-        if found.advice:
-            warnings.warn(found.advice, stacklevel=4)
-
     def compute_output_shape(self, input_shape):
         """The shape of the input."""
         return input_shape
+
+
+def _flat(logits, labels, sample_weight, ignore_class):
+    """`flatten_examples` in NumPy, without a copy of logits that are NumPy already, which may be large."""
+    if not isinstance(logits, np.ndarray):
+        logits = keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(logits))
+    like = keras.KerasTensor(logits.shape, "float32")  # their shape is all that is needed
+    labels, like, weight = flatten_examples(labels, like, sample_weight, ignore_class=ignore_class)
+    return keras.ops.convert_to_numpy(labels), logits.reshape(like.shape), keras.ops.convert_to_numpy(weight)

@@ -1,6 +1,7 @@
 """Labels, logits and weights in float64, block after block: what the solvers of the calibrators read."""
 
 import concurrent.futures
+import contextlib
 import functools
 import operator
 import os
@@ -45,7 +46,8 @@ class ExampleBlocks:
             blocks = (self._block(start) for start in share)
             return total(function(*block) for block in blocks if block is not None)
 
-        return some(total((self._pool.map if self._pool else map)(total_of_share, self._shares)))
+        with one_blas_thread():
+            return some(total((self._pool.map if self._pool else map)(total_of_share, self._shares)))
 
     def _block(self, start):
         if self._prepared is not None and start in self._prepared:
@@ -54,6 +56,20 @@ class ExampleBlocks:
         if self._prepared is not None:
             self._prepared[start] = block
         return block
+
+
+@contextlib.contextmanager
+def one_blas_thread():
+    """Meanwhile, products of matrices use one thread: they are small here, and more would wait for one another."""
+    with _blas().limit(limits=1):
+        yield
+
+
+@functools.cache
+def _blas():
+    import threadpoolctl
+
+    return threadpoolctl.ThreadpoolController().select(user_api="blas")
 
 
 def prepared(labels, logits, weight, transform=None):

@@ -17,9 +17,9 @@ class FitReport:
 
     Examples:
         >>> import numpy as np, keras_ls as kls
-        >>> scaling = kls.calibrators.VectorScaling().fit(np.log([[0.2, 0.8], [0.3, 0.7], [0.9, 0.1]]), [1, 0, 1])
+        >>> scaling = kls.calibrators.TemperatureScaling().fit(np.log([[0.2, 0.8], [0.3, 0.7]]), [1, 0])
         >>> scaling.fit_report.converged, scaling.fit_report["weight"]
-        (True, 3.0)
+        (True, 2.0)
     """
 
     converged: bool

@@ -56,11 +56,7 @@ class TemperatureScaling(Calibrator):
 
     def __init__(self, temperature=1.0, bounds=(0.01, 100.0), name=None, **kwargs):
         super().__init__(name=name, **kwargs)
-        if np.size(bounds) != 2:
-            raise ValueError(f"Expected `bounds` as (lower, upper). Received: {bounds!r}.")
-        self.bounds = tuple(checked_positive(f"bounds[{i}]", bound) for i, bound in enumerate(bounds))
-        if not self.bounds[0] < self.bounds[1]:
-            raise ValueError(f"Expected `bounds` as (lower, upper) with 0 < lower < upper. Received: {bounds!r}.")
+        self.bounds = checked_bounds(bounds)
         value = checked_positive("temperature", temperature)
         self._temperature = self.add_weight(
             shape=(), initializer=keras.initializers.Constant(value), trainable=False, name="temperature"
@@ -82,7 +78,7 @@ class TemperatureScaling(Calibrator):
 
     def _set(self, found):
         self._temperature.assign(found.temperature)
-        self.report(found)
+        self.fit_report = found
 
     def call(self, inputs):
         """Logits divided by T."""
@@ -91,3 +87,13 @@ class TemperatureScaling(Calibrator):
     def get_config(self):
         """Constructor arguments with the current temperature, for serialisation."""
         return {**super().get_config(), "temperature": self.temperature, "bounds": list(self.bounds)}
+
+
+def checked_bounds(bounds):
+    """Returns (lower, upper) temperatures as floats, or raises `ValueError`."""
+    if np.size(bounds) != 2:
+        raise ValueError(f"Expected `bounds` as (lower, upper). Received: {bounds!r}.")
+    lower, upper = (checked_positive(f"bounds[{i}]", bound) for i, bound in enumerate(bounds))
+    if not lower < upper:
+        raise ValueError(f"Expected `bounds` as (lower, upper) with 0 < lower < upper. Received: {bounds!r}.")
+    return lower, upper

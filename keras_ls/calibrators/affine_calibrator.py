@@ -1,0 +1,56 @@
+"""What vector scaling, matrix scaling and Dirichlet calibration share: an affine map with a size for each class."""
+
+from keras_ls.calibrators.affine_solver import solve_affine
+from keras_ls.calibrators.calibrator import Calibrator
+
+
+class AffineCalibrator(Calibrator):
+    """A calibrator whose variables depend on the number of classes: made by `fit`, or by the first call.
+
+    Subclasses give `make_variables(columns)`, first the coefficients, then the intercepts; `penalty(columns)` of both;
+    `features`, a function of NumPy logits or None; and `mapped(inputs)`.
+
+    Args:
+        name: name of the layer.
+    """
+
+    features = None
+
+    def build(self, input_shape):
+        """Makes the variables of the identity for logits of this shape."""
+        self.check_shape(input_shape)
+        self.classes = _classes(input_shape)
+        self.make_variables(self.columns(self.classes))
+
+    def columns(self, classes):
+        """How many outputs the map has, for logits of so many classes; binary ones count as 1."""
+        return classes
+
+    def fit_examples(self, labels, logits, weight):
+        """Fits the variables; see `fit`."""
+        self.check_shape(logits.shape)
+        penalty = self.penalty(self.columns(_classes(logits.shape)))
+        *values, found = solve_affine(labels, logits, weight, penalty, self.features)
+        if not self.built:
+            self.build((None, *logits.shape[1:]))
+        for variable, value in zip(self.variables, values):
+            variable.assign(value.astype("float32"))
+        self.fit_report = found
+
+    def call(self, inputs):
+        """The calibrated logits."""
+        self.check_shape(inputs.shape)
+        return self.mapped(inputs)
+
+    def check_shape(self, shape):
+        """Raises `ValueError` for logits of another number of classes than the layer was built for."""
+        if self.built and _classes(shape) != self.classes:
+            built = "[N] or [..., 1]" if self.classes == 1 else f"[..., {self.classes}]"
+            raise ValueError(
+                f"Expected logits of shape {built}, for which this layer was built. Received: {tuple(shape)}. Make a "
+                f"new {type(self).__name__} for other classes."
+            )
+
+
+def _classes(shape):
+    return 1 if len(shape) == 1 else shape[-1]
