@@ -134,24 +134,36 @@ METRICS = [
         some_ignored,
     ),
     Component("NegativeLogLikelihood-binary", kls.metrics.NegativeLogLikelihood, binary),
-    Component("ClasswiseCalibrationError", lambda **k: kls.metrics.ClasswiseCalibrationError(CLASSES, **k), integers),
     Component(
-        "ClasswiseCalibrationError-dense", lambda **k: kls.metrics.ClasswiseCalibrationError(CLASSES, 3, **k), dense
+        "ClasswiseCalibrationError",
+        lambda **k: kls.metrics.ClasswiseCalibrationError(num_classes=CLASSES, **k),
+        integers,
     ),
-    Component("ClasswiseCalibrationError-binary", lambda **k: kls.metrics.ClasswiseCalibrationError(2, **k), binary),
+    Component(
+        "ClasswiseCalibrationError-dense",
+        lambda **k: kls.metrics.ClasswiseCalibrationError(3, num_classes=CLASSES, **k),
+        dense,
+    ),
+    Component(
+        "ClasswiseCalibrationError-binary",
+        lambda **k: kls.metrics.ClasswiseCalibrationError(num_classes=2, **k),
+        binary,
+    ),
     Component(
         "ClasswiseCalibrationError-quantile",
-        lambda **k: kls.metrics.ClasswiseCalibrationError(CLASSES, 3, "quantile", closed="right", threshold=0.01, **k),
+        lambda **k: kls.metrics.ClasswiseCalibrationError(
+            3, "quantile", closed="right", threshold=0.01, num_classes=CLASSES, **k
+        ),
         integers,
     ),
     Component(
         "ClasswiseCalibrationError-debiased",
-        lambda **k: kls.metrics.ClasswiseCalibrationError(CLASSES, 2, norm="l2", debiased=True, **k),
+        lambda **k: kls.metrics.ClasswiseCalibrationError(2, norm="l2", debiased=True, num_classes=CLASSES, **k),
         integers,
     ),
     Component(
         "ClasswiseCalibrationError-ignore",
-        lambda **k: kls.metrics.ClasswiseCalibrationError(CLASSES, 3, norm="max", ignore_class=-1, **k),
+        lambda **k: kls.metrics.ClasswiseCalibrationError(3, norm="max", num_classes=CLASSES, ignore_class=-1, **k),
         some_ignored,
     ),
     Component("SmoothCalibrationError", kls.metrics.SmoothCalibrationError, integers),

@@ -24,11 +24,11 @@ def test_by_hand(batch):
     # as for the function: 1/6, 2/15 and 1/6
     p = [[0.6, 0.3, 0.1], [0.8, 0.1, 0.1], [0.1, 0.2, 0.7]]
     expected = (1 / 6 + 2 / 15 + 1 / 6) / 3
-    assert streamed(of_probabilities(3, 2), [1, 0, 2], p, batch=batch) == approx(expected, rel=1e-6)
-    assert streamed(CCE(3, 2), [1, 0, 2], np.log(p), batch=batch) == approx(expected, rel=1e-6)
+    assert streamed(of_probabilities(2), [1, 0, 2], p, batch=batch) == approx(expected, rel=1e-6)
+    assert streamed(CCE(2), [1, 0, 2], np.log(p), batch=batch) == approx(expected, rel=1e-6)
     # above .15 class 2 has nothing, class 0 gaps |.5 - .7|, class 1 |.5 - .25|
     p[2][2] = 0.1
-    metric = of_probabilities(3, 1, "quantile", threshold=0.15)
+    metric = of_probabilities(1, "quantile", threshold=0.15)
     assert streamed(metric, [1, 0, 2], p, batch=batch) == approx((0.2 + 0.25 + 0) / 3, rel=1e-6)
 
 
@@ -44,7 +44,7 @@ def test_by_hand(batch):
 def test_published_equal_mass_values(p, y, num_bins, expected, batch):
     # of both classes alike: see the test of the function
     for column in (p, np.array(p)[:, None]):
-        metric = of_probabilities(2, num_bins, "quantile")
+        metric = of_probabilities(num_bins, "quantile")
         assert streamed(metric, y, column, batch=batch) == approx(expected, abs=1e-6)
 
 
@@ -56,7 +56,7 @@ def test_streamed_equals_whole(norm, debiased, closed, threshold):
     whole = float(
         ops.classwise_calibration_error(labels, p, 10, "uniform", norm, closed, debiased, threshold, "macro", weight)
     )
-    metric = CCE(5, 10, norm=norm, closed=closed, debiased=debiased, threshold=threshold)
+    metric = CCE(10, num_classes=5, norm=norm, closed=closed, debiased=debiased, threshold=threshold)
     assert streamed(metric, labels, logits, weight, 37) == approx(whole, abs=digits(1e-7, 1e-6))
 
 
@@ -75,14 +75,14 @@ def test_quantile_bins_within_the_stated_bound(closed, scale, threshold, largest
         labels, p, 10, "quantile", closed=closed, threshold=threshold, average=None
     )
     share = np.array([share_at_edges(c[c > threshold], 10, closed, 512) for c in p.T])
-    got = streamed(of_probabilities(4, 10, "quantile", closed=closed, threshold=threshold), labels, p, batch=300)
+    got = streamed(of_probabilities(10, "quantile", closed=closed, threshold=threshold), labels, p, batch=300)
     assert abs(got - np.mean(K.convert_to_numpy(errors))) <= 2 * share.mean() + 1e-6
     assert share.mean() < largest_share
     assert got == approx(np.mean(K.convert_to_numpy(errors)), abs=0.005)
     squared = float(
         ops.classwise_calibration_error(labels, p, 10, "quantile", "l2", closed=closed, threshold=threshold)
     )
-    got = streamed(of_probabilities(4, 10, "quantile", "l2", closed, threshold=threshold), labels, p, batch=300)
+    got = streamed(of_probabilities(10, "quantile", "l2", closed, threshold=threshold), labels, p, batch=300)
     assert abs(got - squared) <= 2 * np.sqrt(share).mean() + 1e-6
 
 
@@ -90,9 +90,9 @@ def test_quantile_bins_within_the_stated_bound(closed, scale, threshold, largest
 def test_lenet_on_cifar10(batch):
     labels, p = lenet_cifar10()
     whole = float(ops.classwise_calibration_error(labels, p))
-    assert streamed(CCE(10), labels, np.log(p), batch=batch) == approx(whole, abs=1e-6)
+    assert streamed(CCE(), labels, np.log(p), batch=batch) == approx(whole, abs=1e-6)
     adaptive = float(ops.classwise_calibration_error(labels, p, binning="quantile"))
-    assert streamed(of_probabilities(10, binning="quantile"), labels, p, batch=batch) == approx(adaptive, abs=2e-4)
+    assert streamed(of_probabilities(binning="quantile"), labels, p, batch=batch) == approx(adaptive, abs=2e-4)
 
 
 def test_segmentation_with_ignored_pixels_and_weights():
@@ -103,7 +103,7 @@ def test_segmentation_with_ignored_pixels_and_weights():
     kept = labels != 255
     p = K.convert_to_numpy(K.softmax(logits))[kept]
     expected = np.mean(plain_forms.classwise_calibration_error(labels[kept], p, 15, weight=weight[kept]))
-    assert streamed(CCE(4, ignore_class=255), labels, logits, weight, 2) == approx(expected, abs=1e-6)
+    assert streamed(CCE(ignore_class=255), labels, logits, weight, 2) == approx(expected, abs=1e-6)
 
 
 @each_way
@@ -111,7 +111,7 @@ def test_cells_keep_counting_past_float32(jit_compile):
     # as for the expected calibration error: a gap of n in 2²⁴ + 2n, in class 1 and, mirrored, in class 0
     n = 100 if jit_compile is None else 1000
     for binning in ("uniform", "quantile"):
-        metric = of_probabilities(2, 2, binning)
+        metric = of_probabilities(2, binning, num_classes=2)
         metric.update_state([1.0], [1.0], [2.0**24])
         update = traced(metric.update_state, jit_compile)
         one, zero = K.convert_to_tensor([1.0]), K.convert_to_tensor([0.0])
@@ -123,7 +123,7 @@ def test_cells_keep_counting_past_float32(jit_compile):
 
 @pytest.mark.tensorflow
 def test_traced_nan_is_not_below_a_threshold():
-    metric = of_probabilities(2, threshold=0.3)
+    metric = of_probabilities(num_classes=2, threshold=0.3)
     traced(metric.update_state, True)(K.convert_to_tensor([0, 1]), K.convert_to_tensor([[0.4, 0.6], [np.nan, 0.6]]))
     assert np.isnan(float(metric.result()))
 
@@ -132,7 +132,7 @@ def test_traced_nan_is_not_below_a_threshold():
     "options, message",
     [
         ({"num_classes": 1}, r"Expected `num_classes` to be an integer of at least 2\. Received: 1"),
-        ({"num_classes": None}, r"`num_classes`.*Received: None"),
+        ({"num_classes": 2.5}, r"`num_classes`.*Received: 2\.5"),
         ({"threshold": -0.1}, r"`threshold` in \[0, 1\)\. Received: -0\.1"),
         ({"binning": "unifrom"}, r"`binning`.*Did you mean 'uniform'"),
         ({"debiased": True}, r"`norm='l2'` with `debiased=True`"),
@@ -145,11 +145,11 @@ def test_bad_options(options, message):
 
 def test_bad_predictions():
     with pytest.raises(ValueError, match=r"Expected predictions over `num_classes`: 3\. Received: 2 classes"):
-        CCE(3).update_state([0, 1], [[0.0, 1.0], [1.0, 0.0]])
+        CCE(num_classes=3).update_state([0, 1], [[0.0, 1.0], [1.0, 0.0]])
     with pytest.raises(ValueError, match=r"`num_classes`: 3\. Received: 2 classes \(P\(y=1\) counts as 2\)"):
-        CCE(3).update_state([0, 1], [0.0, 1.0])
+        CCE(num_classes=3).update_state([0, 1], [0.0, 1.0])
     with pytest.raises(ValueError, match=r"Use `from_logits=True`"):
-        of_probabilities(2).update_state([0, 1], [[3.0, -2.0], [0.5, 4.0]])
+        of_probabilities().update_state([0, 1], [[3.0, -2.0], [0.5, 4.0]])
 
 
 @pytest.mark.tensorflow
