@@ -40,8 +40,8 @@ class MatrixScaling(MatrixCalibrator):
         Logits of the same shape, float32.
 
     Raises:
-        ValueError: for negative penalties; for binary logits, which leave nothing to mix; for logits of another number of
-            classes than fitted, and for logits of -inf in `fit`.
+        ValueError: for negative penalties; for binary logits, which leave nothing to mix; for logits of another number
+            of classes than fitted, and for logits of -inf in `fit`.
 
     Examples:
         Logits that are given to the wrong classes are put right:
