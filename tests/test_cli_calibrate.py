@@ -64,7 +64,7 @@ def test_a_temperature_is_cross_fitted_and_saved(file, tmp_path, monkeypatch, ca
     assert len(facts["provenance"]["data"]["mine.npz"]) == 64
     served = tf.saved_model.load(str(save / "saved_model")).signatures["serving_default"]
     np.testing.assert_allclose(
-        served(logits=tf.constant(logits))["probabilities"], softmax(logits / T, axis=1), rtol=1e-5, atol=1e-7
+        served(inputs=tf.constant(logits))["probabilities"], softmax(logits / T, axis=1), rtol=1e-5, atol=1e-7
     )
 
 
@@ -102,7 +102,7 @@ def test_probabilities_of_a_single_column(tmp_path, monkeypatch):
     assert before["nll"][0] == pytest.approx(-np.log(np.where(y, p, 1 - p)).mean(), rel=1e-5)
     T = json.loads((tmp_path / "saved/calibrator.json").read_text())["config"]["temperature"]
     served = tf.saved_model.load(str(tmp_path / "saved/saved_model")).signatures["serving_default"]
-    got = served(probabilities=tf.constant(p[:, None], "float32"))["probabilities"][:, 0]
+    got = served(inputs=tf.constant(p[:, None], "float32"))["probabilities"][:, 0]
     np.testing.assert_allclose(got, 1 / (1 + ((1 - p) / p) ** (1 / T)), rtol=1e-4)
 
 

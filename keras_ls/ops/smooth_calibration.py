@@ -11,12 +11,12 @@ from keras_ls.ops.calibration import NAN_ADVICE
 from keras_ls.ops.checks import check_no_nan, check_some_weight, check_unit_interval, checked_positive
 from keras_ls.ops.examples import confidence_and_accuracy, dropped, flatten_examples
 from keras_ls.ops.float64 import divide_no_nan, segment_sum
-from keras_ls.ops.precision import to_accumulation_dtype
+from keras_ls.ops.precision import accumulation_dtype, to_accumulation_dtype
 
 NODES = 2**14
 # narrower kernels than two distances of nodes the nodes do not resolve
 LEAST_BANDWIDTH = 2 / NODES
-HALVINGS = 26
+STEPS = 9
 
 
 def smooth_calibration_error(labels, probabilities, bandwidth=None, sample_weight=None):
@@ -124,12 +124,21 @@ def smooth_calibration_error_of_nodes(statistics, bandwidth=None):
 
     if bandwidth is not None:
         return error(bandwidth)
-    low, high = (K.convert_to_tensor(end, dtype=residual.dtype) for end in (LEAST_BANDWIDTH, 1.0))
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        above = error(middle) > middle
-        low, high = K.where(above, middle, low), K.where(above, high, middle)
-    return error((low + high) / 2)
+    # The error does not increase with σ: σ* lies between any σ and its error. The secant finds it within 1e-9; where σ
+    # hardly moves any more it stays, as rounding would make the slope.
+    low, high, sigma, before = (K.convert_to_tensor(x, residual.dtype) for x in (LEAST_BANDWIDTH, 1.0, 0.05, 0.0))
+    gap_before, still = K.zeros_like(sigma), 1e-12 if accumulation_dtype() == "float64" else 1e-5
+    for step in range(STEPS):
+        value = error(sigma)
+        gap = value - sigma
+        low = K.clip(K.minimum(sigma, value), low, high)
+        high = K.clip(K.maximum(sigma, value), low, high)
+        moved = K.abs(sigma - before) > still
+        slope = K.where(moved, gap - gap_before, K.ones_like(gap))
+        change = K.where(moved, gap * (sigma - before) / slope, K.zeros_like(gap))
+        following = value if step == 0 else sigma - change
+        before, gap_before, sigma = sigma, gap, K.clip(following, low, high)
+    return value
 
 
 def checked_bandwidth(bandwidth):

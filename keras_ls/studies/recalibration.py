@@ -256,7 +256,7 @@ class Recalibration:
                 "that nothing is saved. Name one with `--calibrator` to have it anyway."
             )
         calibrator, directory = found[chosen].calibrator, pathlib.Path(directory)
-        inputs = keras.Input(self.logits.shape[1:] or (1,), name="logits" if from_logits else "probabilities")
+        inputs = keras.Input(self.logits.shape[1:] or (1,))
         model = keras.Model(inputs, keras.layers.Identity()(inputs))
         saved = export_saved_model(model, directory / "saved_model", calibrator, from_logits)
         text = {

@@ -12,7 +12,9 @@ ALL = [
     kls.metrics.ExpectedCalibrationError,
     kls.metrics.BrierScore,
     kls.metrics.NegativeLogLikelihood,
-    pytest.param(functools.partial(kls.metrics.ClasswiseCalibrationError, num_classes=2), id="ClasswiseCalibrationError"),
+    pytest.param(
+        functools.partial(kls.metrics.ClasswiseCalibrationError, num_classes=2), id="ClasswiseCalibrationError"
+    ),
     kls.metrics.SmoothCalibrationError,
     kls.metrics.RiskCoverageArea,
 ]
