@@ -191,7 +191,8 @@ class CalibrationStudy(Study):
         smoothed = next(name for name, a in self.networks.items() if a == alpha)
 
         def pairs(key, smaller, larger):
-            return {d: (values[d][smaller][key], values[d][larger][key]) for d in self.datasets}
+            names = {d: data.load(d).source if len(self.datasets) > 1 else d for d in self.datasets}
+            return {names[d]: (values[d][smaller][key], values[d][larger][key]) for d in self.datasets}
 
         name = f"Smoothing (α={alpha:g})" if len(self.label_smoothings) > 1 else "Smoothing"
         return (
@@ -245,7 +246,9 @@ class CalibrationStudy(Study):
                 interval = None if len(self.seeds) == 1 else [one.interval for one in found]
                 series.append({"label": label, "mean": [one.mean for one in found], "interval": interval})
             title = data.load(dataset).source if key == "accuracy" else None
-            kept = series[:1] if key == "accuracy" else series[1:] if key == "temperature" else series
+            if key == "temperature":  # that of the network as trained: 1 afterwards
+                series[0] = {**series[1], "label": "as trained"}
+            kept = series[:1] if key in ("accuracy", "temperature") else series
             return ComparisonDisplay(list(self.networks), kept, MEASURES[key][0], title).to_dict()
 
         return Figure(
