@@ -101,11 +101,11 @@ class MatrixForm:
         inputs, outputs = self.classes + 1, self.classes
         g, s = np.split(curvature, [inputs**2])
         g = g.reshape(inputs, inputs)
-        q = np.diag(self.penalty.max(axis=1))
-        both = g + q
+        q = self.penalty.max(axis=1)
+        both = g + np.diag(q)
         shares, basis = eigh(g, both + 1e-13 * np.trace(both) * np.eye(inputs))
         spread, rotation = eigh(s.reshape(outputs, outputs))
-        diagonal = shares[:, None] * spread + 2 * (1 - shares[:, None])
+        diagonal = np.outer(shares, spread) + 2 * (q @ basis**2)[:, None]
         # without a penalty, adding one number to all logits changes nothing: leave such directions alone
         flat = diagonal <= 1e-13 * diagonal.max()
         scale = np.where(flat, 0.0, np.where(flat, 1.0, diagonal) ** -0.5)

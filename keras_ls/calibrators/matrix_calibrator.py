@@ -15,7 +15,7 @@ class MatrixCalibrator(AffineCalibrator):
         name: name of the layer.
     """
 
-    def __init__(self, off_diagonal=1.0, intercept=1.0, name=None, **kwargs):
+    def __init__(self, off_diagonal=10.0, intercept=1.0, name=None, **kwargs):
         super().__init__(name=name, **kwargs)
         self.off_diagonal = checked_non_negative("off_diagonal", off_diagonal)
         self.intercept = checked_non_negative("intercept", intercept)

@@ -17,12 +17,13 @@ class MatrixScaling(MatrixCalibrator):
 
     The NLL is a mean, so that neither the scale of the weights nor repeating all the data changes the fit. It starts
     from temperature scaling, whose matrices are not penalised: the NLL on the fitted data is at most that of a
-    temperature. There are K² + K parameters: with few examples for each class, raise both penalties, and compare with a
-    temperature on other data. It can change decisions. Fit it on a split that neither training nor any reported number
-    uses. Before `fit` it is the identity.
+    temperature. There are K² + K parameters: with few examples for each class, raise `off_diagonal`, and compare with
+    a temperature on other data. It can change
+    decisions. Fit it on a split that neither training nor any reported number uses. Before `fit` it is the identity.
 
     Args:
-        off_diagonal: λ, in nats.
+        off_diagonal: λ, in nats. 10 suits ten classes with some hundred examples each; more classes want more, as the
+            penalty of one weight falls with their square.
         intercept: μ, in nats.
         name: name of the layer.
 
