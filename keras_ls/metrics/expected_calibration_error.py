@@ -1,6 +1,8 @@
 """Expected calibration error, streamed in O(bins) memory."""
 
 import keras
+import numpy as np
+from keras.ops import convert_to_numpy
 
 from keras_ls import ops
 from keras_ls.metrics.streaming import StreamingMetric
@@ -93,6 +95,25 @@ class ExpectedCalibrationError(StreamingMetric):
         if self.binning == "quantile":
             sums = ops.merge_into_quantile_bins(sums, self.num_bins, self.closed)
         return ops.calibration_error_of_bins(sums, self.norm, self.debiased)
+
+    def bins(self):
+        """What has been counted so far, for `plots.ReliabilityDisplay(*metric.bins())`: no predictions are needed.
+
+        Returns:
+            `(weight, accuracy, confidence, edges)`: NumPy, `[B]` and edges `[B + 1]`; the means NaN where a bin is
+            empty.
+
+        Raises:
+            ValueError: for equal-mass bins, whose edges the sums do not tell.
+        """
+        if self.binning != "uniform":
+            raise ValueError(
+                f"Expected `binning='uniform'`: the sums do not tell the edges of others. Received: {self.binning!r}. "
+                "Draw predictions, with `ReliabilityDisplay.from_predictions`."
+            )
+        weight, accuracy, confidence = convert_to_numpy(self.sums())
+        some = np.where(weight > 0, weight, np.nan)
+        return weight, accuracy / some, confidence / some, np.arange(self.num_bins + 1) / self.num_bins
 
     def get_config(self):
         """Constructor arguments, for serialisation."""

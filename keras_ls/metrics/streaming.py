@@ -76,8 +76,12 @@ class StreamingMetric(keras.metrics.Metric):
         """The metric over all examples since the last `reset_state`; 0 before the first."""
         if self._sums is None:
             return K.zeros((), self.dtype)
+        return K.cast(self.from_statistics(self.sums()), self.dtype)
+
+    def sums(self):
+        """The sums over all examples so far, of shape `state_shape`; float64 (float32 on JAX)."""
         sums = to_accumulation_dtype(self._sums.value)
-        return K.cast(self.from_statistics(sums[0] + sums[1]), self.dtype)
+        return sums[0] + sums[1]
 
     def probabilities(self, predictions):
         """Predictions as probabilities."""

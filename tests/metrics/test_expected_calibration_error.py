@@ -259,3 +259,17 @@ def test_bins_keep_counting_past_float32(binning, jit_compile):
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         ECE(**options)
+
+
+def test_bins_of_a_stream_are_those_of_the_diagram():
+    labels, _, p = predictions(200, 4, seed=5)
+    metric = of_probabilities(10)
+    for start in range(0, 200, 32):
+        metric.update_state(labels[start : start + 32], p[start : start + 32])
+    display = kls.plots.ReliabilityDisplay(*metric.bins())
+    whole = kls.plots.ReliabilityDisplay.from_predictions(labels, p, num_bins=10, from_logits=False)
+    for key in ("weight", "accuracy", "confidence", "edges"):
+        np.testing.assert_allclose(getattr(display, key), getattr(whole, key), rtol=1e-6)
+    assert display.calibration_error == approx(float(metric.result()), rel=1e-6)
+    with pytest.raises(ValueError, match="Expected `binning='uniform'`"):
+        of_probabilities(binning="quantile").bins()
