@@ -42,11 +42,12 @@ def solve_affine(labels, logits, weight, penalty, transform=None, bounds=(0.01, 
     form = (PerClassForm if len(penalty) == 2 else MatrixForm)(penalty)
     blocks = ExampleBlocks(labels, logits, weight, functools.partial(_features, transform))
     start = form.identity / temperature.temperature  # its intercepts are 0
-    mass, curvature = np.split(blocks.sum(functools.partial(_mass_and_curvature, form, start)), [form.classes])
-    forward, backward = form.scaling(curvature / mass.sum())
+    sums = blocks.sum(functools.partial(_masses_and_curvature, form, start))
+    (total,), mass, curvature = np.split(sums, [1, 1 + form.classes])
+    forward, backward = form.scaling(curvature / total)
 
     def at(theta):
-        nll, wrong, *_ = sums = blocks.sum(functools.partial(_sums, form, theta)) / mass.sum()
+        nll, wrong, *_ = sums = blocks.sum(functools.partial(_sums, form, theta)) / total
         return nll, wrong, sums[2:].reshape(theta.shape)
 
     def objective(v):
@@ -67,7 +68,7 @@ def solve_affine(labels, logits, weight, penalty, transform=None, bounds=(0.01, 
         nll_before=temperature.nll_before,
         nll_after=float(nll),
         iterations=int(found.nit),
-        weight=float(mass.sum()),
+        weight=float(total),
         advice=_advice(separable, settled, np.flatnonzero(mass == 0) if not penalty[-1].all() else ()),
     )
     return theta[0] if form.per_class else theta[:-1], theta[-1], report
@@ -92,10 +93,11 @@ def _softmax(form, theta, z):
     return outputs, p, np.log(total)
 
 
-def _mass_and_curvature(form, theta, z, labels, weight):
+def _masses_and_curvature(form, theta, z, labels, weight):
+    """The weight of all and of each label, and what `form.scaling` needs."""
     _, p, _ = _softmax(form, theta, z)
     mass = weight @ labels if labels.ndim == 2 else np.bincount(labels, weight, minlength=z.shape[1])
-    return np.concatenate([mass, form.curvature(z, p, weight).ravel()])
+    return np.concatenate([[weight.sum()], mass, form.curvature(z, p, weight).ravel()])
 
 
 def _sums(form, theta, z, labels, weight):

@@ -62,6 +62,15 @@ class Calibrator(keras.layers.Layer):
 
         Warns:
             UserWarning: where the data cannot tell the parameters, with what that says of them.
+
+        Examples:
+            Two sequences of three steps, the second padded after its first:
+
+            >>> import numpy as np, keras_ls as kls
+            >>> logits, labels = np.full((2, 3, 2), [2.0, 0.0]), np.array([[0, 0, 1], [0, -1, -1]])
+            >>> scaling = kls.calibrators.TemperatureScaling().fit(logits, labels, sample_weight=labels >= 0)
+            >>> round(scaling.temperature, 4), scaling.fit_report.weight  # 2 / log 3, of four steps
+            (1.8205, 4.0)
         """
         if isinstance(logits, keras.Model):
             if labels is None or sample_weight is not None:

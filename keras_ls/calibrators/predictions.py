@@ -118,7 +118,7 @@ class _Spool:
         if self._path is not None and self._rows * math.prod(array.shape[1:]) > BUDGET:
             with self._path.open("ab") as file:
                 for part in self._parts:
-                    file.write(np.ascontiguousarray(part).data)
+                    file.write(part.tobytes())
             self._parts.clear()
 
     def array(self):

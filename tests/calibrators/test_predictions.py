@@ -110,3 +110,21 @@ def test_a_model_with_several_outputs():
     inputs = keras.Input((2,))
     with pytest.raises(ValueError, match=r"one output. Received: several"):
         PredictionReader(keras.Model(inputs, [inputs + 1, inputs + 2])).read((X, Y))
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("dense", [False, True], ids=["integer", "dense"])
+def test_a_folder_takes_what_exceeds_the_budget(policy, dense, tmp_path, monkeypatch):
+    monkeypatch.setattr("keras_ls.calibrators.predictions.BUDGET", 12)
+    labels = np.eye(2, dtype="float32")[Y] if dense else Y
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, use_bias=False, dtype=policy)])
+    reader = PredictionReader(model, 4)
+    in_memory = reader.read((X, labels, Y + 1))
+    on_disk = reader.read((X, labels, Y + 1), tmp_path)
+    for a, b in zip(in_memory, on_disk):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(np.array(b, "float32"), a.astype("float32"))
+    # 10 labels and weights are few enough, 20 logits are not
+    files = {"labels", "predictions"} if dense else {"predictions"}
+    assert {path.name for path in tmp_path.iterdir()} == files
+    assert isinstance(on_disk[1], np.memmap) and not on_disk[1].flags.writeable

@@ -42,7 +42,7 @@ def test_calibrator(component, tmp_path):
     labels, logits = component.batch()
     calibrator = component.make().fit(logits, labels)
     again = rebuilt(calibrator)
-    if again.built:  # a few numbers are part of the configuration
+    if sum(map(np.size, calibrator.get_weights())) < registry.CLASSES:  # so few numbers are in the configuration
         np.testing.assert_array_equal(again(logits), calibrator(logits))
     again(logits)  # makes the variables where their shapes come from the logits
     again.set_weights(calibrator.get_weights())
