@@ -80,7 +80,7 @@ def test_list(monkeypatch, capsys):
     [
         (["run", "calibratoin"], "Did you mean 'calibration'?"),
         (["run", "calibration", "--size", "tinny"], "Did you mean 'tiny'?"),
-        (["run", "calibration", "--size", "small"], "for the study calibration. Received: 'small'"),
+        (["run", "projection", "--size", "small"], "for the study projection. Received: 'small'"),
         (["run", "calibration", "--dataset", "digit"], "Did you mean 'digits'?"),
         (["run", "calibration", "--seeds", "0"], "Expected `seeds` to be an integer of at least 1. Received: 0."),
         (["run", "projection", "--classes", "3,8,99"], "Did you mean '9'?"),
