@@ -4,6 +4,7 @@ import hashlib
 import pathlib
 import sys
 import time
+import warnings
 from typing import Annotated
 
 import typer
@@ -163,18 +164,24 @@ def calibrate(
     )
     out = out or pathlib.Path("runs/calibrate")
     out.mkdir(parents=True, exist_ok=True)
-    found = {}
+    found, said = {}, {}
     with _bar() as progress:
         task = progress.add_task("", total=len(study.steps), study="calibrate")
         for name in study.steps:
             progress.update(task, description=name)
-            found[name] = study.step(name)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always", UserWarning)
+                found[name] = study.step(name)
+            said[name] = dict.fromkeys(str(warning.message) for warning in caught)
             progress.advance(task)
         progress.update(task, description="done")
     result = study.summarise(found, {file.name: hashlib.sha256(file.read_bytes()).hexdigest()})
     result.save(out / "calibrate.json")
     kls.studies.save_figures(result, out)
     _print_result(result)
+    for name, messages in said.items():
+        for message in messages:
+            console.print(f"[yellow]{name}:[/] {escape(message)}", highlight=False)
     path = kls.studies.write_report({result.study: result}, out, title=f"Calibration of {file.name}")
     console.print(f"Open [bold]{path}[/] in a browser.", soft_wrap=True)
     if save is not None:

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from keras_ls.calibrators.example_blocks import prepared
+
 _BLOCK = 1 << 20  # logits
 
 
@@ -29,39 +31,8 @@ def checked_examples(labels, logits, weight):
     kept = np.asarray(weight) != 0
     if not kept.any():
         raise ValueError("Expected at least one example with a weight above 0. Received: none.")
-    if not np.isfinite(weight).all():
-        raise ValueError("Expected `sample_weight` without infinite numbers. Received: an infinite weight.")
-    rows, wrong = max(1, _BLOCK // max(1, np.size(logits[0]))), 0
+    rows = max(1, _BLOCK // max(1, np.size(logits[0])))
     for start in range(0, len(logits), rows):
         part = slice(start, start + rows)
-        z, y = (np.asarray(x[part])[kept[part]] for x in (logits, labels))
-        wrong += int((np.isnan(z) | np.isposinf(z)).sum())
-        if y.ndim == 2:
-            _check_distributions(y.astype("float64"))
-        if not wrong and len(z):
-            _check_possible(y, z)
-    if wrong:
-        raise ValueError(
-            f"Expected `logits` without NaN or +inf. Received: {wrong} such values. "
-            "Find the step that made them: a calibrator must not hide them."
-        )
+        prepared(np.asarray(labels[part]), np.asarray(logits[part]), np.asarray(weight[part]))
     return kept
-
-
-def _check_distributions(labels):
-    wrong = ~((labels >= 0).all(axis=1) & (np.abs(labels.sum(axis=1) - 1) < 0.01))  # half precision rounds
-    if wrong.any():
-        raise ValueError(
-            "Expected dense labels as class distributions: no negative numbers, and a sum of 1. "
-            f"Received: {labels[wrong][0].tolist()}. For several labels an example, divide by their number."
-        )
-
-
-def _check_possible(labels, logits):
-    ruled_out = np.isneginf(logits)
-    if logits.ndim == 1 or labels.ndim == 2:
-        impossible = ruled_out & (labels > 0)
-    else:
-        impossible = ruled_out[np.arange(len(logits)), labels.astype(int)]
-    if impossible.any():
-        raise ValueError("Expected a finite logit for every label. Received: -inf, a label that was ruled out.")

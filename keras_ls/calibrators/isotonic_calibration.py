@@ -32,7 +32,7 @@ class IsotonicCalibration(PerClassCalibrator):
         method: "one_vs_rest" or "top_label".
         num_knots: the number of knots, at least 4, that hold each f; the variables are `[K, num_knots]`. Up to
             num_knots / 2 steps are kept exactly; a function of more is thinned and differs by at most
-            `2 / (num_knots - 3)`, in general by less: the advice of the report says by how much.
+            `2 / (num_knots - 3)`, in general by less: the advice of the report says by how much, where that is .01 or more.
         floor: the least probability, in (0, 1).
         name: name of the layer.
 
@@ -102,8 +102,13 @@ class IsotonicCalibration(PerClassCalibrator):
         if len(knots) > self.num_knots:
             kept, most = _thinned(values, self.num_knots)
             remark = (
-                f"A function of {len(knots)} knots was thinned to {len(kept)} and differs by at most {most:.1g}: "
-                "more `num_knots` keep it whole."
+                None
+                if most < 0.01
+                # less than what so many examples can tell
+                else (
+                    f"A function of {len(knots)} knots was thinned to {len(kept)} and differs by at most {most:.1g}: "
+                    "more `num_knots` keep it whole."
+                )
             )
             knots, values = knots[kept], values[kept]
         padding = (0, self.num_knots - len(knots))

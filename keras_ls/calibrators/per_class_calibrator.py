@@ -1,7 +1,5 @@
 """The base of the non-parametric calibrators: a function of one probability, fitted for one class after another."""
 
-import warnings
-
 import keras
 import numpy as np
 from keras import ops as K
@@ -59,14 +57,13 @@ class PerClassCalibrator(Calibrator):
             variable.assign(np.stack(rows).astype("float32"))
         if unseen:
             remarks.insert(0, self._advice(unseen))
-            warnings.warn(remarks[0], stacklevel=3)
         self.fit_report = FitReport(
             converged=True,
             nll_before=_nll(labels, logits, weight),
             nll_after=_nll(labels, logits, weight, self),
             iterations=1,
             weight=float(np.sum(weight, dtype="float64")),
-            advice=" ".join(remarks) or None,
+            advice=" ".join(dict.fromkeys(remarks)) or None,
         )
 
     def call(self, inputs):

@@ -58,7 +58,8 @@ def logits_of_confidence(logits, confidence, floor):
         >>> [round(float(p), 6) for p in np.exp(z)[0]]  # .4 split 3 : 1
         [0.6, 0.3, 0.1]
     """
-    logits, confidence = at_least_float32(logits), at_least_float32(confidence)
+    logits = at_least_float32(logits)
+    confidence = K.cast(confidence, logits.dtype)
     largest, top, rest = leading_class(logits)
     is_top = K.arange(logits.shape[-1], dtype="int32") == K.expand_dims(top, -1)
     share = logits - K.expand_dims(largest, -1) - K.expand_dims(rest, -1)  # log p_j / (1 - p_t)

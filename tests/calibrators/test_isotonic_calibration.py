@@ -162,7 +162,8 @@ def test_few_knots_differ_by_no_more_than_said():
     logits, labels = random_problem(4, examples=6000, classes=2)
     logits = logits.astype("float32")
     whole = IsotonicCalibration().fit(logits, labels)
-    few = IsotonicCalibration(num_knots=16).fit(logits, labels)
+    with pytest.warns(UserWarning, match="thinned to .* more `num_knots` keep it whole"):
+        few = IsotonicCalibration(num_knots=16).fit(logits, labels)
     assert whole.fit_report.advice is None and (np.unique(whole.knots[0]).size > 60)
     assert few.knots.shape == few.values.shape == (2, 16)
     u = np.linspace(-30, 30, 4001).astype("float32")[:, None] * np.ones((1, 2), "float32")
