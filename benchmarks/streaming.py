@@ -151,7 +151,7 @@ CANDIDATES = {
 NEEDS = {"torchmetrics": "torchmetrics", "netcal": "netcal"}
 
 
-def main(repeats=3):
+def main(repeats=2):
     missing = {name for name, module in NEEDS.items() if not importlib.util.find_spec(module)}
     if missing:
         console.print(f'Without {", ".join(sorted(missing))}: pip install -e ".[bench]" to compare with them.')

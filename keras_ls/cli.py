@@ -175,7 +175,7 @@ def calibrate(
             said[name] = dict.fromkeys(str(warning.message) for warning in caught)
             progress.advance(task)
         progress.update(task, description="done")
-    result = study.summarise(found, {file.name: hashlib.sha256(file.read_bytes()).hexdigest()})
+    result = kls.studies.compare(study, found, {file.name: hashlib.sha256(file.read_bytes()).hexdigest()})
     result.save(out / "calibrate.json")
     kls.studies.save_figures(result, out)
     _print_result(result)
@@ -185,7 +185,7 @@ def calibrate(
     path = kls.studies.write_report({result.study: result}, out, title=f"Calibration of {file.name}")
     console.print(f"Open [bold]{path}[/] in a browser.", soft_wrap=True)
     if save is not None:
-        for path in study.save(found, save, from_logits, read.class_names, result.provenance):
+        for path in kls.studies.save_calibrator(study, found, save, from_logits, read.class_names, result.provenance):
             console.print(f"Wrote [bold]{path}[/]", soft_wrap=True)
 
 

@@ -96,6 +96,9 @@ def test_probabilities_of_a_single_column(tmp_path, monkeypatch):
         )
         == 0
     )
+    assert kls.studies.Recalibration(y, np.log(p / (1 - p))).names == (
+        *("temperature", "vector", "dirichlet", "ensemble", "isotonic", "isotonic-top", "histogram"),
+    )
     before = result_of(tmp_path)["values"]["as given"]
     assert before["accuracy"][0] == pytest.approx(((p > 0.5) == y).mean())
     assert before["brier"][0] == pytest.approx(((p - y) ** 2).mean(), rel=1e-5)
@@ -152,5 +155,5 @@ def test_nothing_is_saved_that_does_not_help(tmp_path, monkeypatch, capsys):
     steps = {name: kls.studies.recalibration.Step({"nll": value}, (), None) for name, value in found.items()}
     study = kls.studies.Recalibration(labels, logits / 3)
     with pytest.raises(ValueError, match="none does, so that nothing is saved"):
-        study.save(steps, tmp_path / "saved", True, None, {})
+        kls.studies.save_calibrator(study, steps, tmp_path / "saved", True, None, {})
     assert not (tmp_path / "saved").exists()

@@ -7,6 +7,7 @@ from keras_ls.studies.exported import export_models
 from keras_ls.studies.figures import save_figures
 from keras_ls.studies.projection_study import ProjectionStudy
 from keras_ls.studies.recalibration import Recalibration, logits_of
+from keras_ls.studies.recalibration_report import compare, save_calibrator
 from keras_ls.studies.report import read_results, write_report
 from keras_ls.studies.result import StudyResult
 from keras_ls.studies.store import Store
@@ -24,9 +25,11 @@ __all__ = [
     "Store",
     "StudyResult",
     "Training",
+    "compare",
     "export_models",
     "logits_of",
     "read_results",
+    "save_calibrator",
     "save_figures",
     "write_report",
 ]

@@ -2,22 +2,16 @@
 
 import dataclasses
 import functools
-import json
-import pathlib
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_ls import calibrators, ops
-from keras_ls.export import export_saved_model
 from keras_ls.ops.checks import check_unit_interval, checked_choice, checked_count
 from keras_ls.ops.examples import confidence_and_accuracy, flatten_examples, to_probabilities
 from keras_ls.ops.smoothing import probabilities_to_logits
-from keras_ls.plots import ReliabilityDisplay
 from keras_ls.plots.reliability_bins import bins_of_predictions
-from keras_ls.studies.result import Figure, StudyResult, Table, provenance
-from keras_ls.studies.store import write_beside
 
 AS_GIVEN = "as given"
 CALIBRATORS = {
@@ -74,6 +68,16 @@ class Recalibration:
         num_resamples: of the bootstrap.
         seed: of folds and bootstrap.
         names: calibrators to compare; None for all that suit the number of classes.
+
+    Examples:
+        Logits of 2 that are right in three of four: log 3 = 2 / T.
+
+        >>> import keras_ls as kls
+        >>> labels, logits = [0, 0, 0, 1] * 5 + [1, 1, 1, 0] * 5, [[2.0, 0.0]] * 20 + [[0.0, 2.0]] * 20
+        >>> study = kls.studies.Recalibration(labels, logits, num_resamples=10, names=("temperature",))
+        >>> step = study.step("temperature")
+        >>> round(step.calibrator.temperature, 4), round(step.scores["accuracy"][0], 2)
+        (1.8205, 0.75)
     """
 
     labels: np.ndarray
@@ -95,9 +99,8 @@ class Recalibration:
         for name in self.names or ():
             checked_choice("calibrator", name, CALIBRATORS)
         if self.names is None:
-            many = self.num_classes > MOST_CLASSES
-            names = tuple(name for name in CALIBRATORS if not (many and name in QUADRATIC))
-            object.__setattr__(self, "names", names)
+            unsuited = QUADRATIC if self.num_classes > MOST_CLASSES else ("matrix",) if self.logits.ndim == 1 else ()
+            object.__setattr__(self, "names", tuple(name for name in CALIBRATORS if name not in unsuited))
 
     @property
     def num_classes(self):
@@ -165,119 +168,6 @@ class Recalibration:
         found = ops.bootstrap_interval(statistic, labels, p, self.sample_weight, **settings)
         return [found.estimate, max(found.low, 0.0), max(found.high, 0.0)]
 
-    def summarise(self, found, fingerprints):
-        """The `StudyResult` of steps by name.
-
-        Args:
-            found: step name → `Step`.
-            fingerprints: name of the file → its hash.
-        """
-        chosen = best(found)
-        left_out = ", ".join(_label(name) for name in CALIBRATORS if name not in self.names)
-
-        def table(title, measures, note):
-            rows = tuple(
-                (
-                    _label(name) + (" (lowest NLL)" if name == chosen else ""),
-                    *(_cell(step.scores.get(key)) for key in measures),
-                )
-                for name, step in found.items()
-            )
-            return Table(title, ("calibrator", *measures.values()), rows, note)
-
-        scores = table(
-            f"{self.source}: proper scores, before and after",
-            SCORES,
-            (
-                f"{np.count_nonzero(self.sample_weight):,} examples, {self.num_classes} classes. Every calibrator is "
-                f"cross-fitted in {self.folds} parts: no example is scored by a calibrator that saw its label. "
-                f"Brackets are 95 % bootstrap intervals over examples ({self.num_resamples} resamples). NLL, Brier and "
-                "AURC (how well confidence ranks the errors) are better when lower."
-                f"{f' Not tried: {left_out}.' if left_out else ''}"
-            ),
-        )
-        errors = table(
-            f"{self.source}: calibration errors, before and after",
-            ERRORS,
-            (
-                f"ECE with {self.num_bins} equal-width bins of the top label, adaptive ECE with as many equal-mass "
-                "bins, smECE without bins, class-wise ECE the mean over classes. An estimate is too high by chance, "
-                "which its interval is not: what lies above the interval means nothing. p is of a test whether the "
-                "predictions are calibrated (ECE, labels drawn from the predictions): near 0, they are not."
-            ),
-        )
-        config = {key: getattr(self, key) for key in ("source", "folds", "num_bins", "num_resamples", "seed", "names")}
-        return StudyResult(
-            study="calibrate",
-            config=config,
-            tables=(scores, errors),
-            directions=(),
-            figures=(self._figure(found),),
-            values={name: step.scores for name, step in found.items()},
-            provenance=provenance(fingerprints, (self.seed,)),
-        )
-
-    def _figure(self, found):
-        panels = [ReliabilityDisplay(*step.bins, name=_label(name)).to_dict() for name, step in found.items()]
-        width = min(len(panels), 3)
-        panels += [None] * (-len(panels) % width)
-        return Figure(
-            name="calibrate",
-            kind="ReliabilityDisplay",
-            panels=tuple(tuple(panels[i : i + width]) for i in range(0, len(panels), width)),
-            reading=(
-                "Predictions binned by confidence, as given and after each calibrator, cross-fitted. A bar's height is "
-                "how often the predictions in that bin are right: on the dashed diagonal they are as right as they are "
-                "confident, below it they are over-confident. The strip underneath shows where the examples lie."
-            ),
-        )
-
-    def save(self, found, directory, from_logits, class_names, facts):
-        """Writes the best calibrator, fitted on all examples: a SavedModel, and JSON for anything else.
-
-        Args:
-            found: step name → `Step`.
-            directory: of `saved_model/` and `calibrator.json`.
-            from_logits: whether the SavedModel is to take logits, or probabilities.
-            class_names: K names, or None.
-            facts: where the predictions come from.
-
-        Returns:
-            The two paths.
-
-        Raises:
-            ValueError: where no calibrator lowers the NLL, so that there is nothing to save.
-        """
-        names = [name for name in found if name != AS_GIVEN]
-        chosen = names[0] if len(names) == 1 else best(found)
-        if chosen == AS_GIVEN:
-            raise ValueError(
-                "Expected a calibrator that lowers the NLL of examples it was not fitted on. Received: none does, so "
-                "that nothing is saved. Name one with `--calibrator` to have it anyway."
-            )
-        calibrator, directory = found[chosen].calibrator, pathlib.Path(directory)
-        inputs = keras.Input(self.logits.shape[1:] or (1,))
-        model = keras.Model(inputs, keras.layers.Identity()(inputs))
-        saved = export_saved_model(model, directory / "saved_model", calibrator, from_logits)
-        text = {
-            "calibrator": type(calibrator).__name__,
-            "input": "logits" if from_logits else "probabilities, of which log(max(p, 1e-7)) are the logits",
-            "output": "logits",
-            "classes": class_names,
-            "config": calibrator.get_config(),
-            "weights": {weight.name: keras.ops.convert_to_numpy(weight).tolist() for weight in calibrator.weights},
-            "scores": {"before": found[AS_GIVEN].scores, "after": found[chosen].scores},
-            "provenance": facts,
-        }
-        path = directory / "calibrator.json"
-        write_beside(path, lambda p: p.write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8"))
-        return saved, path
-
-
-def best(found):
-    """The step of least cross-fitted NLL, a proper score; `AS_GIVEN` where no calibrator lowers it."""
-    return min(found, key=lambda name: found[name].scores["nll"][0])
-
 
 def logits_of(predictions, from_logits):
     """Predictions of a file as logits.
@@ -318,17 +208,6 @@ def _two_columns(labels, logits):
     if logits.ndim == 2:
         return labels, logits
     return np.stack([1 - labels, labels], axis=1), np.stack([np.zeros_like(logits), logits], axis=1)
-
-
-def _label(name):
-    return name if name == AS_GIVEN else CALIBRATORS[name][0]
-
-
-def _cell(found):
-    if found is None:
-        return "–"
-    value, low, high = found
-    return f"{value:.3f}" if low is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def _weighted_mean(_, values, sample_weight):
