@@ -13,7 +13,7 @@ BINS = 15
 BATCHES = (32, 256, 4096)
 EXAMPLES = {0: 1_000_000, 10: 1_000_000, 1000: 100_000}  # by the number of classes; 0: confidences and hits
 POOL = 40_000_000  # numbers: a stream of more repeats itself
-OURS, FLOOR, ARRAY = "keras_ls, XLA", "NumPy multiply + bincount", "one array"
+OURS, FLOOR = "keras_ls, XLA", "NumPy multiply + bincount"
 
 
 def stream(classes, batch):
@@ -148,6 +148,9 @@ CANDIDATES = {
     "netcal": of_array(netcal),
     "scikit-learn": of_array(scikit_learn),
 }
+# these want all examples at once
+ONLY = {name: [(0, BATCHES[-1])] for name in (FLOOR, "netcal", "scikit-learn")}
+ONLY["TensorFlow Probability"] = [(10, BATCHES[-1])]
 NEEDS = {"torchmetrics": "torchmetrics", "netcal": "netcal"}
 
 
@@ -158,27 +161,20 @@ def main(repeats=2):
     columns = "predictions", "batch", "candidate", "median", "XLA / it", "graph / it", "peak memory"
     title = f"Streaming ECE with {BINS} bins; ours / theirs: below 1, keras_ls is faster"
     table = Table(*columns, title=title, title_justify="left", caption="Peak memory above the predictions.")
-    arrays = [FLOOR, "netcal", "scikit-learn"]
-    for classes, examples in EXAMPLES.items():
-        what = f"{examples:,} × {classes} logits" if classes else f"{examples:,} (confidence, correct)"
-        for batch in BATCHES:
-            names = [name for name in CANDIDATES if name not in missing]
-            whole = batch == BATCHES[-1]
-            if classes or not whole:
-                names = [name for name in names if name not in arrays]
-            if classes != 10 or not whole:
-                names.remove("TensorFlow Probability")
-            with contextlib.ExitStack() as stack:
-                candidates = [stack.enter_context(Candidate(__name__, name)) for name in names]
+    with contextlib.ExitStack() as stack:
+        every = {n: stack.enter_context(Candidate(__name__, n)) for n in CANDIDATES if n not in missing}
+        for classes, examples in EXAMPLES.items():
+            what = f"{examples:,} × {classes} logits" if classes else f"{examples:,} (confidence, correct)"
+            for batch in BATCHES:
+                candidates = [c for n, c in every.items() if (classes, batch) in ONLY.get(n, [(classes, batch)])]
                 for candidate in candidates:
                     candidate.prepare(classes, batch)
                 seconds = medians(candidates, repeats)
-            for i, name in enumerate(names):
-                ratios = [f"{seconds[ours] / seconds[name]:.2f}" for ours in (OURS, "keras_ls, graph")]
-                peak = peak_bytes(__name__, name, classes, batch)
-                memory = "–" if peak is None else f"{peak / 2**20:.1f} MiB"
-                shown = f"{name}, {ARRAY}" if name in (*arrays, "TensorFlow Probability") else name
-                table.add_row(
-                    *("", "") if i else (what, str(batch)), shown, f"{1e3 * seconds[name]:.1f} ms", *ratios, memory
-                )
+                for i, name in enumerate(seconds):
+                    ratios = [f"{seconds[ours] / seconds[name]:.2f}" for ours in (OURS, "keras_ls, graph")]
+                    peak = peak_bytes(__name__, name, classes, batch) if batch == BATCHES[-1] else None
+                    memory = "" if peak is None else f"{peak / 2**20:.1f} MiB"
+                    case = ("", "") if i else (what, str(batch))
+                    shown = f"{name}, one array" if name in ONLY else name
+                    table.add_row(*case, shown, f"{1e3 * seconds[name]:.1f} ms", *ratios, memory)
     console.print(table)
