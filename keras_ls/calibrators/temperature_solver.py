@@ -12,6 +12,7 @@ from keras_ls.calibrators.fit_report import FitReport
 
 _MAX_PASSES = 60
 _GRID = 25  # temperatures tried by a first pass that stands for several
+_MANY, _STRIDE = 4096, 16  # of so many examples every 16th tells about where the temperature is
 
 Point = collections.namedtuple("Point", "u nll gradient curvature")  # at b = exp(u); derivatives by b
 
@@ -57,19 +58,29 @@ def solve_temperature(logits, labels, weight, bounds):
         >>> round(1 / report.temperature, 8)
         0.41777049
     """
-    return solve_blocks(ExampleBlocks(labels, logits, weight, shifted), bounds)
+    start = None
+    if len(logits) >= _MANY:
+        try:  # to start near the end; what is wrong with the data is for the pass over all of them to say
+            every = slice(None, None, _STRIDE)
+            rough = solve_blocks(ExampleBlocks(labels[every], logits[every], weight[every], shifted), bounds)
+            start = rough.temperature if rough.converged else None
+        except ValueError:
+            pass
+    return solve_blocks(ExampleBlocks(labels, logits, weight, shifted), bounds, start=start)
 
 
-def solve_blocks(blocks, bounds, few_passes=False):
+def solve_blocks(blocks, bounds, few_passes=False, start=None):
     """`solve_temperature` of blocks of `shifted` logits.
 
-    With `few_passes` the first one tries temperatures all over the bounds, so that one or two more are enough.
+    With `few_passes` the first one tries temperatures all over the bounds, so that one or two more are enough; `start`
+    is a temperature for it to try.
     """
     objective = _Objective(blocks)
     lowest, highest = math.log(1 / bounds[1]), math.log(1 / bounds[0])
-    grid = np.linspace(lowest, highest, _GRID) if few_passes else [min(max(0.0, lowest), highest)]
-    before, *others = objective.points([0.0, *(u for u in grid if u != 0)])
-    tried = [point for point in (before, *others) if lowest <= point.u <= highest]
+    first = min(max(-math.log(start or 1.0), lowest), highest)
+    grid = np.linspace(lowest, highest, _GRID) if few_passes else [first]
+    tried = objective.points(grid, at_one=True)
+    nll_before = objective.nll_before
     passes = 1
     while True:
         # where every example is classified right the gradient is negative for ever, though it fades
@@ -95,7 +106,7 @@ def solve_blocks(blocks, bounds, few_passes=False):
         converged=converged,
         at_bound=at_bound,
         standard_error=temperature**2 / math.sqrt(information) if information > 0 and not at_bound else math.nan,
-        nll_before=before.nll,
+        nll_before=nll_before,
         nll_after=nll,
         iterations=passes,
         weight=objective.weight,
@@ -158,16 +169,16 @@ def _advice(objective, at_bound, point, temperature, converged):
 class _Objective:
     """Mean NLL as a function of `u = log b`, and what a pass shows of the examples."""
 
-    weight = scale = separable = None
+    weight = scale = separable = nll_before = None
 
     def __init__(self, blocks):
         self._blocks = blocks
 
-    def points(self, us):
-        """A `Point` for each u, from one pass."""
-        weight, lead, wrong, different, *moments = self._blocks.sum(
-            functools.partial(_sums, slopes=np.exp(us))
-        ).tolist()
+    def points(self, us, at_one=False):
+        """A `Point` for each u, from one pass; `at_one` sets `nll_before` too, for half of a point's cost."""
+        sums = self._blocks.sum(functools.partial(_sums, slopes=np.exp(us), at_one=at_one)).tolist()
+        weight, lead, wrong, different, nll_before, *moments = sums
+        self.nll_before = nll_before / weight if at_one else self.nll_before
         if self.weight is not None and not np.allclose([weight, lead], [self.weight, self._lead], rtol=1e-4):
             raise ValueError(
                 "Expected a dataset that gives the same examples at every reading. Received: a weight of "
@@ -187,11 +198,15 @@ class _Objective:
         return gradient <= 1e-12 * self.scale or (curvature > 0 and gradient**2 <= 1e-13 * curvature)
 
 
-def _sums(z, labels, weight, slopes):
-    """Weight, lead, examples that are wrong, logits that differ; then NLL and its two derivatives at each slope b."""
+def _sums(z, labels, weight, slopes, at_one):
+    """Weight, lead, examples that are wrong, logits that differ, NLL at b = 1 if wanted; then moments at each slope b.
+
+    These are the NLL and its two derivatives.
+    """
     z_y = label_values(z, labels)
     ones = np.ones(z.shape[1])  # a matrix product sums short rows many times faster than `sum`
-    sums = [weight.sum(), -(weight @ z_y), np.count_nonzero(z_y), z.any()]
+    nll_before = weight @ (np.log(np.exp(z) @ ones) - z_y) if at_one else 0.0
+    sums = [weight.sum(), -(weight @ z_y), np.count_nonzero(z_y), z.any(), nll_before]
     for b in slopes:
         e = b * z
         np.exp(e, out=e)

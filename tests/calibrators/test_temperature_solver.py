@@ -136,7 +136,8 @@ def test_many_blocks_equal_one():
     logits, labels = random_problem(8)
     once, often = solve(logits, labels), solve(np.tile(logits, (200, 1)), np.tile(labels, 200))
     assert often.temperature == pytest.approx(once.temperature, rel=1e-7)
-    assert often.standard_error == pytest.approx(once.standard_error / math.sqrt(200), rel=1e-7)
+    # of the curvature at the last pass, which a sample of many examples moves
+    assert often.standard_error == pytest.approx(once.standard_error / math.sqrt(200), rel=1e-6)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
