@@ -32,7 +32,8 @@ class PredictionReader:
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
-            self._forward = tf.function(self._predict, reduce_retracing=True)
+            # a function of its own: TensorFlow counts the traces of one method over all readers, and would warn
+            self._forward = tf.function(lambda x: self._predict(x), reduce_retracing=True)
 
     def batches(self, data):
         """Yields flat `(labels, predictions, weight)` arrays: labels `[M]` or `[M, K]`, predictions `[M, K]` or `[M]`.
