@@ -138,6 +138,7 @@ def calibrate(
         list[str] | None,
         typer.Option(help="One to compare, and to save if it is the only one; all that suit the data by default."),
     ] = None,
+    ignore_class: Annotated[int | None, typer.Option(help="Label of examples that do not count.")] = None,
     folds: Annotated[int, typer.Option(help="Parts of the cross-fit.")] = 5,
     num_bins: Annotated[int, typer.Option(help="Bins of the calibration errors.")] = 15,
     resamples: Annotated[int, typer.Option(help="Resamples of the bootstrap.")] = 200,
@@ -161,6 +162,7 @@ def calibrate(
         num_resamples=resamples,
         seed=seed,
         names=tuple(calibrator) if calibrator else None,
+        ignore_class=ignore_class,
     )
     out = out or pathlib.Path("runs/calibrate")
     out.mkdir(parents=True, exist_ok=True)

@@ -103,7 +103,9 @@ def test_probabilities_of_a_single_column(tmp_path, monkeypatch):
     assert before["accuracy"][0] == pytest.approx(((p > 0.5) == y).mean())
     assert before["brier"][0] == pytest.approx(((p - y) ** 2).mean(), rel=1e-5)
     assert before["nll"][0] == pytest.approx(-np.log(np.where(y, p, 1 - p)).mean(), rel=1e-5)
-    T = json.loads((tmp_path / "saved/calibrator.json").read_text())["config"]["temperature"]
+    facts = json.loads((tmp_path / "saved/calibrator.json").read_text())
+    T = facts["config"]["temperature"]
+    assert "log p - log(1 - p)" in facts["input"]  # which is what is served, below
     served = tf.saved_model.load(str(tmp_path / "saved/saved_model")).signatures["serving_default"]
     got = served(inputs=tf.constant(p[:, None], "float32"))["probabilities"][:, 0]
     np.testing.assert_allclose(got, 1 / (1 + ((1 - p) / p) ** (1 / T)), rtol=1e-4)
@@ -157,3 +159,23 @@ def test_nothing_is_saved_that_does_not_help(tmp_path, monkeypatch, capsys):
     with pytest.raises(ValueError, match="none does, so that nothing is saved"):
         kls.studies.save_calibrator(study, steps, tmp_path / "saved", True, None, {})
     assert not (tmp_path / "saved").exists()
+
+
+def test_ruled_out_classes_leave_out_what_cannot_keep_them():
+    labels, logits = overconfident()
+    logits = np.concatenate([logits, np.full((len(logits), 1), -np.inf)], axis=1)
+    names = kls.studies.Recalibration(labels, logits).names
+    assert names == ("temperature", "ensemble", "isotonic", "isotonic-top", "histogram")
+
+
+def test_one_hot_labels_and_ignored_ones():
+    labels, logits = overconfident()
+    one = kls.studies.Recalibration(labels, logits, num_resamples=2).step("as given").scores
+    hot = kls.studies.Recalibration(np.eye(4)[labels], logits, num_resamples=2).step("as given").scores
+    assert hot == one and hot["p_value"][0] < 0.01
+    some = np.where(np.arange(600) % 3 == 0, -1, labels)
+    kept = some >= 0
+    ignoring = kls.studies.Recalibration(some, logits, num_resamples=2, ignore_class=-1).step("as given").scores
+    without = kls.studies.Recalibration(labels[kept], logits[kept], num_resamples=2).step("as given").scores
+    for key in ("accuracy", "nll", "ece", "classwise"):
+        assert ignoring[key][0] == pytest.approx(without[key][0], rel=1e-6)

@@ -69,7 +69,7 @@ def solve_affine(labels, logits, weight, penalty, transform=None, bounds=(0.01, 
         nll_after=float(nll),
         iterations=int(found.nit),
         weight=float(total),
-        advice=_advice(separable, settled, np.flatnonzero(mass == 0) if not penalty[-1].all() else ()),
+        advice=_advice(separable, settled, np.flatnonzero(mass == 0) if not penalty[-1].all() else (), form.per_class),
     )
     return theta[0] if form.per_class else theta[:-1], theta[-1], report
 
@@ -114,11 +114,12 @@ def _sums(form, theta, z, labels, weight):
     )
 
 
-def _advice(separable, settled, absent):
+def _advice(separable, settled, absent, per_class):
     if separable:
         return (
             "Every example that counts is classified right after calibration, so that the likelihood grows for ever "
-            "with the scale of the logits. Fit on more or harder held-out data, or with a (larger) penalty."
+            "with the scale of the logits. Fit on more or harder held-out data"
+            f"{', or with a penalty' if per_class else '; penalties leave the scale free'}."
         )
     if not settled:
         return (

@@ -146,7 +146,8 @@ def _advice(objective, at_bound, point, temperature, converged):
     if informative or (at_bound == "lower" and not objective.separable):
         return (
             f"The temperature stopped at its {at_bound} bound {temperature:g}: the best one lies beyond. The logits "
-            "are on an unusual scale: check them, or widen `bounds`."
+            f"{'say next to nothing of the labels, or ' if at_bound == 'upper' else ''}are on an unusual scale: check "
+            "them, or widen `bounds`."
         )
     if at_bound == "lower":
         return (

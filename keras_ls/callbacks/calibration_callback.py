@@ -17,10 +17,11 @@ from keras_ls.ops.smoothing import probabilities_to_logits
 class CalibrationCallback(keras.callbacks.Callback):
     """Writes accuracy, proper scores, ECE and the temperature of held-out data into `logs` after every epoch.
 
-    Keys: `val_accuracy` (unless `fit` has it already), `val_nll`, `val_brier`, `val_ece`, `val_temperature` (the T of
-    least NLL on these data) and `val_calibrated_nll` (the NLL at that T). One pass over the data gives all. Callbacks
-    that come after this one, such as `EarlyStopping("val_calibrated_nll", mode="min")`, see them, and so does
-    `History`. T is fitted on the data it is scored on, one number from all examples: use it to steer, not to report.
+    Keys: `val_accuracy`, `val_nll`, `val_brier`, `val_ece`, `val_temperature` (the T of least NLL on these data) and
+    `val_calibrated_nll` (the NLL at that T). A key that `fit` has already, of a metric of that name, keeps its
+    value. One pass over the data gives all. Callbacks that come after this one, such as
+    `EarlyStopping("val_calibrated_nll", mode="min")`, see them, and so does `History`. T is fitted on the data it is
+    scored on, one number from all examples: use it to steer, not to report.
 
     Args:
         validation_data: batches of `(x, y)` or `(x, y, sample_weight)` that can be read every epoch (a
@@ -85,7 +86,7 @@ class CalibrationCallback(keras.callbacks.Callback):
         labels, predictions, weight = self._read()
         values = self._values(labels, predictions, weight)
         if logs is not None:
-            logs.update({key: value for key, value in values.items() if key != "val_accuracy" or key not in logs})
+            logs.update({key: value for key, value in values.items() if key not in logs})
         if self._log is not None:
             p = to_probabilities(predictions, self.from_logits)
             self._log.write_scalars(epoch, {key.removeprefix("val_"): value for key, value in values.items()})

@@ -91,7 +91,7 @@ def _read_table(path):
         raise ValueError(f"Expected a table with a row an example. Received: {path} ({error}).") from error
     if not table.num_rows:
         raise ValueError(f"Expected at least one example. Received: {path} without a row.")
-    return {name: table.column(name) for name in table.column_names}
+    return {name.strip(): table.column(name) for name in table.column_names}
 
 
 def _from_arrays(arrays, usual, labels, predictions, sample_weight):
@@ -105,7 +105,9 @@ def _from_arrays(arrays, usual, labels, predictions, sample_weight):
     y, p = arrays[labels], arrays[predictions]
     if y.ndim > 1 and y.shape[-1] == 1:
         y = y[..., 0]
-    return PredictionFile(y, p, None if weights is None else arrays[weights], None)
+    if y.dtype.kind not in "iubf":
+        raise ValueError(f"Expected labels that are integers, or dense. Received: {shapes[labels]}, {y.flat[0]!r}, ...")
+    return _checked(PredictionFile(y, p, None if weights is None else arrays[weights], None))
 
 
 def _from_columns(columns, usual, labels, predictions, sample_weight):
@@ -117,7 +119,14 @@ def _from_columns(columns, usual, labels, predictions, sample_weight):
     lists = [name for name in columns if "list" in kinds[name] and name not in (labels, weights)]
     predictions = _named(columns, predictions, usual if lists else (), "predictions") or (lists or [None])[0]
     if predictions is not None:
-        names, p = None, np.array(columns[predictions].to_pylist(), "float64")
+        rows = columns[predictions].to_pylist()
+        lengths = {len(row) for row in rows if row is not None}
+        if len(lengths) != 1 or None in rows:
+            raise ValueError(
+                f"Expected lists of one length in the column {predictions}. Received: {sorted(lengths)[:5]} numbers a "
+                f"row{', and rows without a list' if None in rows else ''}."
+            )
+        names, p = None, np.array(rows, "float64")
     else:
         names = _in_order([name for name in columns if name not in (labels, weights)])
         text = [name for name in names if not kinds[name].startswith(("float", "double", "halffloat", "int", "uint"))]
@@ -126,13 +135,40 @@ def _from_columns(columns, usual, labels, predictions, sample_weight):
                 "Expected one column of labels, at most one of weights, and a column of numbers a class. Received: "
                 f"{', '.join(f'{name} ({kind})' for name, kind in kinds.items())}. Leave the others out of the file."
             )
+        for name in names:
+            values = columns[name].to_numpy()
+            count = np.arange(len(values))
+            if not name or (len(names) > 1 and len(values) > 2 and (values - values[0] == count).all()):
+                raise ValueError(
+                    f"Expected columns of predictions. Received: a column {name or 'without a name'!r}, which looks "
+                    "like an index. Leave it out of the file."
+                )
         p = np.stack([columns[name].to_numpy() for name in names], axis=1).astype("float64")
         p = p[:, 0] if len(names) == 1 else p
     y = columns[labels].to_numpy(zero_copy_only=False) if kinds[labels] == "bool" else columns[labels].to_numpy()
     if y.dtype.kind not in "iubf":
         y = _indices(y, names)
+    elif names is not None and len(names) > 1 and all(name.isdigit() for name in names):
+        y = _indices([str(int(label)) if label == label else label for label in y], [str(int(name)) for name in names])
     weight = None if weights is None else columns[weights].to_numpy()
-    return PredictionFile(y, p, weight, None if names is None else tuple(names))
+    return _checked(PredictionFile(y, p, weight, None if names is None else tuple(names)))
+
+
+def _checked(file):
+    """The file, after an error for what is not a number or is missing."""
+    for what in ("labels", "predictions", "sample_weight"):
+        values = getattr(file, what)
+        if values is None:
+            continue
+        if values.dtype.kind not in "iubf":
+            raise ValueError(f"Expected `{what}` to be real numbers. Received: {values.dtype}.")
+        missing = np.argwhere(np.isnan(values.astype("float64")))
+        if len(missing):
+            raise ValueError(
+                f"Expected `{what}` without missing values or NaN. Received: {len(missing)}, the first in row "
+                f"{missing[0][0]} (counted from 0). Leave such rows out, or mend the step that made them."
+            )
+    return file
 
 
 def _named(arrays, name, usual, what):

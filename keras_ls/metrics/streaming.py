@@ -65,7 +65,8 @@ class StreamingMetric(keras.metrics.Metric):
             before, error = self._sums[0], self._sums[1]
             new = before + batch
             added = new - before
-            error = error + (before - (new - added)) + (batch - added)
+            lost = (before - (new - added)) + (batch - added)
+            error = K.where(K.isfinite(new), error + lost, K.zeros_like(new))
             high = new + error  # carried over, or the errors would stick at 2²⁴ times their unit in turn
             low = error - (high - new)
         # an infinite sum stays infinite: its rounding error would be inf - inf

@@ -6,7 +6,7 @@ from keras_ls.ops.calibration import NAN_ADVICE, check_probabilities
 from keras_ls.ops.checks import check_no_nan, check_some_weight
 from keras_ls.ops.examples import confidence_and_accuracy, dropped, flatten_examples
 from keras_ls.ops.float64 import cumsum, divide_no_nan, segment_sum
-from keras_ls.ops.precision import to_accumulation_dtype
+from keras_ls.ops.precision import at_least_float32, to_accumulation_dtype
 
 
 def risk_coverage_area(labels, probabilities, sample_weight=None):
@@ -85,7 +85,7 @@ def risk_coverage_area_of_groups(statistics):
 
 def predicted_confidence_and_accuracy(labels, probabilities):
     """`confidence_and_accuracy` of the predicted class for P(y=1) too: `max(p, 1 - p)`."""
-    confidence, accuracy = confidence_and_accuracy(labels, probabilities)
+    confidence, accuracy = confidence_and_accuracy(labels, at_least_float32(probabilities))
     if len(probabilities.shape) == 1:  # predicted as Keras's accuracy has it
         positive = confidence > 0.5
         confidence = K.where(positive, confidence, 1 - confidence)

@@ -67,7 +67,8 @@ class Recalibration:
         num_bins: bins of the calibration errors.
         num_resamples: of the bootstrap.
         seed: of folds and bootstrap.
-        names: calibrators to compare; None for all that suit the number of classes.
+        names: calibrators to compare; None for all that suit the predictions.
+        ignore_class: integer label of examples that do not count, or None.
 
     Examples:
         Logits of 2 that are right in three of four: log 3 = 2 / T.
@@ -89,17 +90,23 @@ class Recalibration:
     num_resamples: int = 200
     seed: int = 0
     names: tuple | None = None
+    ignore_class: int | None = None
 
     def __post_init__(self):
-        flat = flatten_examples(self.labels, self.logits, self.sample_weight)
+        flat = flatten_examples(self.labels, self.logits, self.sample_weight, ignore_class=self.ignore_class)
         for key, array in zip(("labels", "logits", "sample_weight"), flat):
             object.__setattr__(self, key, keras.ops.convert_to_numpy(array))
+        one_hot = self.labels.ndim == 2 and np.isin(self.labels, (0, 1)).all() and (self.labels.sum(axis=1) == 1).all()
+        if one_hot:
+            object.__setattr__(self, "labels", self.labels.argmax(axis=1))
         for key, minimum in (("folds", 2), ("num_bins", 1), ("num_resamples", 1)):
             checked_count(key, getattr(self, key), minimum)
         for name in self.names or ():
             checked_choice("calibrator", name, CALIBRATORS)
         if self.names is None:
             unsuited = QUADRATIC if self.num_classes > MOST_CLASSES else ("matrix",) if self.logits.ndim == 1 else ()
+            if np.isneginf(self.logits).any():  # classes ruled out, which no factor or sum of logits can keep
+                unsuited = ("vector", *QUADRATIC)
             object.__setattr__(self, "names", tuple(name for name in CALIBRATORS if name not in unsuited))
 
     @property

@@ -45,12 +45,13 @@ def compare(study, found, fingerprints):
             f"{f' Not tried: {left_out}.' if left_out else ''}"
         ),
     )
+    what = "P(y = 1)" if study.logits.ndim == 1 else "the top label"
     errors = table(
         f"{study.source}: calibration errors, before and after",
         ERRORS,
         (
-            f"ECE with {study.num_bins} equal-width bins of the top label, adaptive ECE with as many equal-mass "
-            "bins, smECE without bins, class-wise ECE the mean over classes. An estimate is too high by chance, "
+            f"ECE with {study.num_bins} equal-width bins of {what}, adaptive ECE with as many equal-mass bins, "
+            " smECE without bins, class-wise ECE the mean over classes. An estimate is too high by chance, "
             "which its interval is not: what lies above the interval means nothing. p is of a test whether the "
             "predictions are calibrated (ECE, labels drawn from the predictions): near 0, they are not."
         ),
@@ -61,13 +62,25 @@ def compare(study, found, fingerprints):
         config=config,
         tables=(scores, errors),
         directions=(),
-        figures=(_figure(found),),
+        figures=(_figure(study, found),),
         values={name: step.scores for name, step in found.items()},
         provenance=provenance(fingerprints, (study.seed,)),
     )
 
 
-def _figure(found):
+def _figure(study, found):
+    if study.logits.ndim == 1:
+        reading = (
+            "Predictions binned by P(y = 1), the axis named confidence, as given and after each calibrator, "
+            "cross-fitted. A bar's height, accuracy, is how often y is 1 in that bin: on the dashed diagonal as often "
+            "as predicted, below it less often. The strip underneath shows where the examples lie."
+        )
+    else:
+        reading = (
+            "Predictions binned by confidence, as given and after each calibrator, cross-fitted. A bar's height is "
+            "how often the predictions in that bin are right: on the dashed diagonal they are as right as they are "
+            "confident, below it they are over-confident. The strip underneath shows where the examples lie."
+        )
     panels = [ReliabilityDisplay(*step.bins, name=_label(name)).to_dict() for name, step in found.items()]
     width = min(len(panels), 3)
     panels += [None] * (-len(panels) % width)
@@ -75,11 +88,7 @@ def _figure(found):
         name="calibrate",
         kind="ReliabilityDisplay",
         panels=tuple(tuple(panels[i : i + width]) for i in range(0, len(panels), width)),
-        reading=(
-            "Predictions binned by confidence, as given and after each calibrator, cross-fitted. A bar's height is "
-            "how often the predictions in that bin are right: on the dashed diagonal they are as right as they are "
-            "confident, below it they are over-confident. The strip underneath shows where the examples lie."
-        ),
+        reading=reading,
     )
 
 
@@ -113,9 +122,9 @@ def save_calibrator(study, found, directory, from_logits, class_names, facts):
     saved = export_saved_model(model, directory / "saved_model", calibrator, from_logits)
     text = {
         "calibrator": type(calibrator).__name__,
-        "input": "logits" if from_logits else "probabilities, of which log(max(p, 1e-7)) are the logits",
+        "input": "logits" if from_logits else f"probabilities; their logits are {_formula(study)}",
         "output": "logits",
-        "classes": class_names,
+        "classes": class_names if study.logits.ndim == 2 else None,
         "config": calibrator.get_config(),
         "weights": {weight.name: keras.ops.convert_to_numpy(weight).tolist() for weight in calibrator.weights},
         "scores": {"before": found[AS_GIVEN].scores, "after": found[chosen].scores},
@@ -124,6 +133,13 @@ def save_calibrator(study, found, directory, from_logits, class_names, facts):
     path = directory / "calibrator.json"
     write_beside(path, lambda p: p.write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8"))
     return saved, path
+
+
+def _formula(study):
+    """How the logits of probabilities are made."""
+    if study.logits.ndim == 1:
+        return "log p - log(1 - p), with p and 1 - p clipped to [1e-7, 1]"
+    return "log p, with p clipped to [1e-7, 1]"
 
 
 def best(found):

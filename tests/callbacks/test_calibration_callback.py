@@ -177,6 +177,20 @@ def test_binary_accuracy_at_one_half_is_kerass():
     assert callback.evaluate()["val_accuracy"] == float(peer.result()) == 0.25
 
 
+def test_a_metric_of_fit_keeps_its_name():
+    # of one validation example, which is right with confidence softmax([2, 0])_0 or wrong: not what the callback has
+    x, y = np.eye(2, dtype="float32") * 2, np.array([0, 0])
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, kernel_initializer="identity")])
+    model.compile(
+        keras.optimizers.SGD(0.0), kls.losses.SmoothedCrossentropy(), metrics=[kls.metrics.BrierScore(name="brier")]
+    )
+    callback = kls.callbacks.CalibrationCallback((x, y))
+    history = model.fit(x, y, validation_data=(x[:1], y[:1]), verbose=0, callbacks=[callback]).history
+    wrong = 1 / (1 + np.exp(2))
+    assert history["val_brier"] == [pytest.approx(2 * wrong**2, rel=1e-5)]
+    assert callback.evaluate()["val_brier"] == pytest.approx(wrong**2 + (1 - wrong) ** 2, rel=1e-5)
+
+
 def test_accuracy_is_left_to_fit_where_fit_has_it():
     # fit's val_accuracy is of other data: of the first validation example alone, so 0 or 1
     model = compiled()

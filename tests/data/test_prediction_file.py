@@ -103,3 +103,37 @@ def test_files_that_are_none(tmp_path):
     np.savez(tmp_path / "pickled.npz", labels=np.array([{}, {}]), logits=LOGITS)
     with pytest.raises(ValueError, match=r"written by numpy\.savez.*allow_pickle"):
         read_predictions(tmp_path / "pickled.npz", from_logits=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            ",label,a,b\n0,0,1.5,2.0\n1,1,2.5,0.5\n2,0,1.0,0.0\n",
+            r"a column 'without a name', which looks like an index",
+        ),
+        ("id,label,a,b\n7,0,1.5,2.0\n8,1,2.5,0.5\n9,0,1.0,0.0\n", r"a column 'id', which looks like an index"),
+        (
+            "label,a,b\n0,1.5,2.0\n1,,0.5\n",
+            r"`predictions` without missing values or NaN\. Received: 1, the first in row 1",
+        ),
+        ("label,a,b\n0,1.5,2.0\n,1.0,0.5\n", r"`labels` without missing values"),
+        ("label,weight,a,b\n0,x,1.5,2.0\n", r"`sample_weight` to be real numbers"),
+    ],
+)
+def test_what_is_no_prediction_is_told(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message):
+        read_predictions(csv(tmp_path, text), from_logits=True)
+
+
+def test_arrays_of_text_and_of_complex_numbers(tmp_path):
+    with pytest.raises(ValueError, match=r"labels that are integers, or dense\. Received: <U3\[3\], .*'cat'"):
+        read_predictions(npz(tmp_path, labels=np.array(["cat", "dog", "cat"]), logits=LOGITS), True)
+    with pytest.raises(ValueError, match=r"`predictions` to be real numbers\. Received: complex128"):
+        read_predictions(npz(tmp_path, labels=LABELS, logits=LOGITS.astype(complex)), True)
+
+
+def test_columns_named_by_the_labels(tmp_path):
+    # labels 1 to 3, as the columns say; and a space after a comma is no part of a name
+    file = read_predictions(csv(tmp_path, "label, 1, 2, 3\n3,0.5,1.0,2.0\n1,2.5,0.0,1.0\n"), True)
+    assert (file.labels.tolist(), file.class_names) == ([2, 0], ("1", "2", "3"))

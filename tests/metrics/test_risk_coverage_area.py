@@ -121,3 +121,9 @@ def test_cells_keep_counting_past_float32(jit_compile):
 def test_logits_in_place_of_probabilities_are_refused():
     with pytest.raises(ValueError, match=r"Use `from_logits=True`"):
         of_probabilities().update_state([0, 1], [[3.0, -2.0], [0.5, 4.0]])
+
+
+def test_whole_numbers_are_probabilities_too():
+    # right, right, wrong, all of confidence 1: the error rate
+    assert float(ops.risk_coverage_area([1, 0, 1], [1, 0, 0])) == approx(1 / 3, rel=1e-6)
+    assert streamed(of_probabilities(), [1, 0, 1], np.array([1, 0, 0])) == approx(1 / 3, rel=1e-6)
