@@ -51,7 +51,7 @@ def compare(study, found, fingerprints):
         ERRORS,
         (
             f"ECE with {study.num_bins} equal-width bins of {what}, adaptive ECE with as many equal-mass bins, "
-            " smECE without bins, class-wise ECE the mean over classes. An estimate is too high by chance, "
+            "smECE without bins, class-wise ECE the mean over classes. An estimate is too high by chance, "
             "which its interval is not: what lies above the interval means nothing. p is of a test whether the "
             "predictions are calibrated (ECE, labels drawn from the predictions): near 0, they are not."
         ),
