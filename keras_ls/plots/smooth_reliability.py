@@ -8,6 +8,7 @@ import numpy as np
 from scipy.fft import dct, idct
 
 from keras_ls.ops.checks import checked_count
+from keras_ls.ops.smooth_calibration import smooth_calibration_error
 from keras_ls.plots.reliability_bins import cells_of_examples
 from keras_ls.plots.saved_data import as_numbers
 
@@ -45,7 +46,10 @@ def smooth_reliability(confidence, accuracy, weight, resamples, seed):
     """
     resamples = checked_count("resamples", resamples, minimum=0)
     n, hits, sums = cells_of_examples(confidence, accuracy, weight, NUM_CELLS)
-    bandwidth, error = _fixed_point((hits - sums) / n.sum())
+    error = float(smooth_calibration_error(accuracy, confidence, sample_weight=weight))
+    bandwidth = max(error, NARROWEST)
+    if error < bandwidth:
+        error = float(smooth_calibration_error(accuracy, confidence, bandwidth, weight))
     t = ((np.arange(NUM_CELLS) + 0.5) / NUM_CELLS)[KEPT]
     smooth_n, smooth_gap = smoothed(np.stack([n, hits - sums]), bandwidth)[:, KEPT]
     known = smooth_n * bandwidth * np.sqrt(2 * np.pi) * NUM_CELLS >= 1
@@ -95,18 +99,6 @@ def checked_curve(smooth):
     if (curve["low"] is None) != (curve["high"] is None):
         raise ValueError("Expected `smooth` with both low and high, or neither. Received: one of them.")
     return curve | {key: float(as_numbers(f"smooth[{key!r}]", smooth[key], [])) for key in NUMBERS}
-
-
-def _fixed_point(residual):
-    # the error falls as the bandwidth grows: halve the interval in which they meet
-    low, high = NARROWEST, 1.0
-    if np.abs(smoothed(residual, low)).sum() <= low:
-        return low, float(np.abs(smoothed(residual, low)).sum())
-    while high - low > 1e-5:
-        middle = (low + high) / 2
-        above = np.abs(smoothed(residual, middle)).sum() > middle
-        low, high = (middle, high) if above else (low, middle)
-    return high, float(np.abs(smoothed(residual, high)).sum())
 
 
 def _resampled(n, hits, resamples, seed):
