@@ -1,7 +1,8 @@
 """Knowledge distillation: the Distiller and its losses."""
 
+from keras_ls.distillation.cached_teacher import CachedTeacher
 from keras_ls.distillation.distillation_loss import DistillationLoss
 from keras_ls.distillation.distiller import Distiller
 from keras_ls.distillation.logits_distillation import LogitsDistillation
 
-__all__ = ["DistillationLoss", "Distiller", "LogitsDistillation"]
+__all__ = ["CachedTeacher", "DistillationLoss", "Distiller", "LogitsDistillation"]

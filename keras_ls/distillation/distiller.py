@@ -6,6 +6,7 @@ import warnings
 import keras
 from keras import ops as K
 
+from keras_ls.distillation.cached_teacher import CachedTeacher, is_joined
 from keras_ls.losses.reduction import num_replicas, sum_over_replicas
 from keras_ls.losses.replica_exact_loss import ReplicaExactLoss
 
@@ -142,6 +143,8 @@ class Distiller(keras.Model):
 
     def call(self, inputs, training=None):
         """The student's outputs."""
+        if isinstance(self.teacher, CachedTeacher) and is_joined(inputs):
+            inputs = inputs["inputs"]
         return self.student(inputs, training=training)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
