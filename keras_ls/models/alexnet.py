@@ -4,10 +4,10 @@ import keras
 
 from keras_ls.models.image_standardization import ImageStandardization
 from keras_ls.models.local_response_normalization import LocalResponseNormalization
-from keras_ls.ops.checks import checked_count
+from keras_ls.ops.checks import checked_count, checked_positive
 
 
-def alexnet(input_shape, num_classes, name="alexnet"):
+def alexnet(input_shape, num_classes, width=1.0, name="alexnet"):
     """Two 5×5 convolutions with local response normalization, dense layers of 384 and 192, then logits.
 
     The network standardises each image itself: it takes pixels in [0, 1]. As in TensorFlow's CIFAR-10 network, the
@@ -19,13 +19,14 @@ def alexnet(input_shape, num_classes, name="alexnet"):
     Args:
         input_shape: `(H, W, C)` of one image; `(24, 24, 3)` for the paper's crops.
         num_classes: K.
+        width: multiple of the paper's filters and units; what comes out is rounded.
         name: name of the model.
 
     Returns:
         A functional `keras.Model` from images `[N, H, W, C]` to logits `[N, K]`.
 
     Raises:
-        ValueError: for a shape that is not one of images and a number of classes that is not a count.
+        ValueError: for a shape that is not one of images, a number of classes that is not a count, a width not above 0.
 
     Examples:
         >>> import keras_ls as kls
@@ -45,16 +46,17 @@ def alexnet(input_shape, num_classes, name="alexnet"):
         )
     for size in input_shape:
         checked_count("input_shape", size)
+    filters, units, features = (max(1, round(checked_positive("width", width) * n)) for n in (64, 384, 192))
     layers = keras.layers
     inputs = keras.Input(input_shape)
     x = ImageStandardization(name="standardize")(inputs)
-    x = layers.Conv2D(64, 5, padding="same", activation="relu", name="conv_1")(x)
+    x = layers.Conv2D(filters, 5, padding="same", activation="relu", name="conv_1")(x)
     x = layers.MaxPooling2D(3, 2, padding="same", name="pool_1")(x)
     x = LocalResponseNormalization(name="norm_1")(x)
-    x = layers.Conv2D(64, 5, padding="same", activation="relu", name="conv_2")(x)
+    x = layers.Conv2D(filters, 5, padding="same", activation="relu", name="conv_2")(x)
     x = LocalResponseNormalization(name="norm_2")(x)
     x = layers.MaxPooling2D(3, 2, padding="same", name="pool_2")(x)
     x = layers.Flatten(name="flatten")(x)
-    x = layers.Dense(384, activation="relu", name="dense_1")(x)
-    x = layers.Dense(192, activation="relu", name="penultimate")(x)
+    x = layers.Dense(units, activation="relu", name="dense_1")(x)
+    x = layers.Dense(features, activation="relu", name="penultimate")(x)
     return keras.Model(inputs, layers.Dense(num_classes, name="logits")(x), name=name)

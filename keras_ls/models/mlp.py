@@ -12,7 +12,7 @@ def mlp(input_shape, num_classes, widths=(256, 256), dropout=0.0, name="mlp"):
         input_shape: shape of one example.
         num_classes: K.
         widths: units of the hidden layers.
-        dropout: rate after every hidden layer but the last.
+        dropout: rate after every hidden layer.
         name: name of the model.
 
     Returns:
@@ -36,6 +36,6 @@ def mlp(input_shape, num_classes, widths=(256, 256), dropout=0.0, name="mlp"):
             checked_count("widths", width), activation="relu", name="penultimate" if last else f"hidden_{i + 1}"
         )
         x = layer(x)
-        if dropout and not last:
+        if dropout:
             x = keras.layers.Dropout(dropout)(x)
     return keras.Model(inputs, keras.layers.Dense(num_classes, name="logits")(x), name=name)

@@ -3,7 +3,7 @@
 # Of the learning rates .02, .05, .1, .2, .4 (MNIST) and .01, .02, .05 (CIFAR-10), each tried once with hard labels, the
 # best on the calibration split, or one that its 10,000 examples cannot tell from it.
 SETTINGS = {
-    "mnist": {"examples": 5_000, "epochs": 20, "batch_size": 128, "learning_rate": 0.1, "decay": True},
+    "mnist": {"examples": 5_000, "epochs": 20, "batch_size": 128, "learning_rate": 0.1, "decay": "cosine"},
     "cifar10": {
         "network": "alexnet",
         "crop": 24,
@@ -11,6 +11,6 @@ SETTINGS = {
         "epochs": 30,
         "batch_size": 64,
         "learning_rate": 0.02,
-        "decay": True,
+        "decay": "cosine",
     },
 }

@@ -1,6 +1,6 @@
 """Trained models and their predictions on disk, each under the hash of what it depends on."""
 
-import dataclasses
+import functools
 import os
 import pathlib
 import tempfile
@@ -12,22 +12,39 @@ import numpy as np
 from keras_ls import data, models
 from keras_ls.data.splits import PARTS
 
+FOLDERS = ("models", "predictions", "features", "said")
 BATCH = 1000  # examples a forward pass: a convolution of a whole dataset would not fit
 
 
-@dataclasses.dataclass(frozen=True)
 class Predictions:
-    """Logits and penultimate activations of one network on every part of its data.
+    """What one network says of every part of its data.
+
+    Args:
+        logits: part name → `[N, K]`.
+        read_geometry: function that returns `(features, templates)`; called when one of them is asked for.
 
     Attributes:
-        logits: part name → `[N, K]`.
-        features: part name → `[N, D]`.
+        features: the penultimate activations, part name → `[N, D]`.
         templates: `[K, D]`.
     """
 
-    logits: dict
-    features: dict
-    templates: np.ndarray
+    def __init__(self, logits, read_geometry):
+        self.logits = logits
+        self._read_geometry = read_geometry
+
+    @functools.cached_property
+    def _geometry(self):
+        return self._read_geometry()
+
+    @property
+    def features(self):
+        """The penultimate activations, part name → `[N, D]`."""
+        return self._geometry[0]
+
+    @property
+    def templates(self):
+        """The columns of the last kernel, `[K, D]`."""
+        return self._geometry[1]
 
 
 class Store:
@@ -44,7 +61,7 @@ class Store:
     def __init__(self, directory, strategy=None):
         self.directory = pathlib.Path(directory)
         self.strategy = strategy
-        for folder in (self.directory, self.directory / "models", self.directory / "predictions"):
+        for folder in (self.directory, *(self.directory / name for name in FOLDERS)):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
@@ -70,8 +87,8 @@ class Store:
             path = self._path("models", training, "keras")
             network = _read(path, keras.models.load_model)
             if network is None:
-                teacher = None if training.teacher is None else self.model(training.teacher)
-                network = training.run(teacher, self.strategy)
+                said = None if training.teacher is None else self.teacher_outputs(training)
+                network = training.run(said, self.strategy)
                 write_beside(path, network.save)
             self._models[training] = network
         return self._models[training]
@@ -79,32 +96,58 @@ class Store:
     def predictions(self, training):
         """The network's predictions on every part of its data."""
         if training not in self._predictions:
-            path = self._path("predictions", training, "npz")
-            arrays = _read(path, lambda p: dict(np.load(p)))
-            if arrays is None:
-                arrays = self._predict(training)
-                write_beside(path, lambda p: np.savez_compressed(p, **arrays))
-            self._predictions[training] = Predictions(
-                logits={part: arrays[f"logits_{part}"] for part in PARTS},
-                features={part: arrays[f"features_{part}"] for part in PARTS},
-                templates=arrays["templates"],
-            )
+            logits = self._arrays("predictions", training, lambda: self._logits(training))
+            self._predictions[training] = Predictions(logits, lambda: self._geometry(training))
         return self._predictions[training]
 
-    def _predict(self, training):
+    def teacher_outputs(self, training):
+        """What the teacher says to what its student sees in training."""
+        if not training.augmented:
+            return self.predictions(training.teacher).logits["train"]
+        path = self._path("said", training.lesson(), "npy")
+        logits = _read(path, np.load)
+        if logits is None:
+            teacher = self.model(training.teacher)
+            logits = np.concatenate([_forward(teacher, x) for x, _ in training.stream().batch(BATCH)])
+            write_beside(path, lambda p: np.save(p, logits))
+        return logits
+
+    def _logits(self, training):
         network = self.model(training)
-        both = models.penultimate(network)
-        arrays = {"templates": models.templates(network)}
-        for part in PARTS:
-            x, _ = training.part(part)
-            batches = [both(x[start : start + BATCH], training=False) for start in range(0, len(x), BATCH)]
-            features, logits = (np.concatenate(list(map(keras.ops.convert_to_numpy, a))) for a in zip(*batches))
-            arrays |= {f"features_{part}": features, f"logits_{part}": logits}
+        return {part: _in_batches(network, training.part(part)[0]) for part in PARTS}
+
+    def _geometry(self, training):
+        def compute():
+            network = self.model(training)
+            both = models.penultimate(network)
+            features = keras.Model(both.inputs, both.outputs[0])
+            found = {part: _in_batches(features, training.part(part)[0]) for part in PARTS}
+            return {**found, "templates": models.templates(network)}
+
+        arrays = self._arrays("features", training, compute)
+        templates = arrays.pop("templates")
+        return arrays, templates
+
+    def _arrays(self, folder, training, compute):
+        """Named arrays from disk; computed and written there first, if they are missing."""
+        path = self._path(folder, training, "npz")
+        arrays = _read(path, lambda p: dict(np.load(p)))
+        if arrays is None:
+            arrays = compute()
+            write_beside(path, lambda p: np.savez_compressed(p, **arrays))
         return arrays
 
     def _path(self, folder, training, suffix):
         key = training.key(data.load(training.dataset).fingerprint)
         return self.directory / folder / f"{training.name}-{key}.{suffix}"
+
+
+def _in_batches(network, x):
+    return np.concatenate([_forward(network, x[start : start + BATCH]) for start in range(0, len(x), BATCH)])
+
+
+def _forward(network, x):
+    return keras.ops.convert_to_numpy(network(x, training=False))
 
 
 def write_beside(path, write):

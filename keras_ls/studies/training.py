@@ -9,10 +9,16 @@ import keras
 import tensorflow as tf
 
 from keras_ls import data, models
-from keras_ls.distillation import Distiller, LogitsDistillation
+from keras_ls.distillation import CachedTeacher, Distiller, LogitsDistillation, SquaredLogitsDistillation
 from keras_ls.losses import OnlineLabelSmoothing
 from keras_ls.ops.checks import checked_choice, checked_count, checked_fraction, checked_positive
 from keras_ls.studies.family import FAMILY
+
+# function of the temperature → what a student takes from its teacher
+MATCHING = {
+    "softened": lambda T: LogitsDistillation(T, student_temperature=1, scale_by_temperature=False),
+    "squared": lambda T: SquaredLogitsDistillation(),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,67 +28,96 @@ class Training:
     Attributes:
         dataset: name of the dataset.
         widths: hidden layers of the network "mlp".
+        dropout: rate after each of them.
         network: "mlp" or "alexnet".
+        width: of the network "alexnet", as a multiple of the paper's.
         examples: the first so many of the training split; None for all.
         crop: images are cropped to so many pixels, at random and mirrored half of the time in training, the middle
             elsewhere; None for whole images.
+        shift: training images move by up to so many pixels up, down, left and right; None for none.
         loss: name in `family.FAMILY`; not used with a teacher.
         label_smoothing: α of the loss "smoothed".
-        teacher: the training of the teacher that alone is learned from (the paper's β = 1), or None.
+        teacher: the training of the teacher, or None.
+        label_share: of the labels in the loss of a teacher's student: the paper's 1 - β.
+        matching: what else is in it, "softened": the divergence from the teacher at `temperature`, or "squared": half
+            the squared difference of the logits.
         temperature: of the teacher; the student's stays 1, as in the paper.
         epochs: passes over the training split.
         batch_size: examples a step.
-        learning_rate: of SGD with Nesterov momentum .9, the paper's optimizer for its image models.
-        decay: whether the rate falls to 0 along a half cosine.
+        optimizer: "sgd" with Nesterov momentum .9, the paper's for its image models, or "adam".
+        learning_rate: its first.
+        decay: how the rate falls to 0: None for not, "cosine" (half of one) or "linear".
         seed: of initial weights, crops and order of examples.
     """
 
     dataset: str
     widths: tuple = (256, 256)
+    dropout: float = 0.0
     network: str = "mlp"
+    width: float = 1.0
     examples: int | None = None
     crop: int | None = None
+    shift: int | None = None
     loss: str = "smoothed"
     label_smoothing: float = 0.0
     teacher: "Training | None" = None
+    label_share: float = 0.0
+    matching: str = "softened"
     temperature: float = 1.0
     epochs: int = 40
     batch_size: int = 64
+    optimizer: str = "sgd"
     learning_rate: float = 0.05
-    decay: bool = False
+    decay: str | None = None
     seed: int = 0
 
     def __post_init__(self):
         checked_fraction("label_smoothing", self.label_smoothing)
         checked_positive("temperature", self.temperature)
         checked_positive("learning_rate", self.learning_rate)
+        checked_positive("width", self.width)
+        checked_fraction("dropout", self.dropout)
+        checked_fraction("label_share", self.label_share)
         checked_choice("network", self.network, ["mlp", "alexnet"])
         checked_choice("loss", self.loss, FAMILY)
+        checked_choice("matching", self.matching, MATCHING)
+        checked_choice("optimizer", self.optimizer, ["sgd", "adam"])
+        if self.decay is not None:
+            checked_choice("decay", self.decay, ["cosine", "linear"])
         for name in ("epochs", "batch_size"):
             checked_count(name, getattr(self, name))
-        for name in ("examples", "crop"):
+        for name in ("examples", "crop", "shift"):
             if getattr(self, name) is not None:
                 checked_count(name, getattr(self, name))
 
     @property
     def name(self):
         """Readable, and unique among the trainings of a run together with `key`."""
-        network = "mlp-" + "x".join(map(str, self.widths)) if self.network == "mlp" else self.network
+        if self.network == "mlp":
+            network = "mlp-" + "x".join(map(str, self.widths))
+        else:
+            network = self.network + (f"-{self.width:g}" if self.width != 1 else "")
         if self.teacher is None:
             loss = f"alpha{self.label_smoothing:g}" if self.loss == "smoothed" else self.loss
-            return f"{self.dataset}-{network}-{loss}-seed{self.seed}"
-        teacher = f"teacher-alpha{self.teacher.label_smoothing:g}-T{self.temperature:g}"
-        return f"{self.dataset}-{network}-{teacher}-seed{self.seed}"
+        else:
+            how = f"T{self.temperature:g}" if self.matching == "softened" else self.matching
+            loss = f"teacher-alpha{self.teacher.label_smoothing:g}-{how}"
+        return f"{self.dataset}-{network}-{loss}-seed{self.seed}"
 
     def about(self):
         """The data, the network and how much of both, in a sentence."""
         splits = data.load(self.dataset)
-        network = f"perceptron of {'×'.join(map(str, self.widths))}" if self.network == "mlp" else "AlexNet"
         crops = f", crops of {self.crop} pixels" if self.crop else ""
         return (
-            f"{splits.source}: {network}, {len(self.part('train')[1]):,} training images{crops}, {self.epochs} "
-            f"epochs, {len(splits.calibration[1]):,} for T, {len(splits.test[1]):,} to test."
+            f"{splits.source}: {self.about_network()}, {len(self.part('train')[1]):,} training images{crops}, "
+            f"{self.epochs} epochs, {len(splits.calibration[1]):,} for T, {len(splits.test[1]):,} to test."
         )
+
+    def about_network(self):
+        """The network, in a few words."""
+        if self.network == "alexnet":
+            return "AlexNet" + (f" of {self.width:g} of its widths" if self.width != 1 else "")
+        return f"perceptron of {'×'.join(map(str, self.widths))}" + (f", dropout {self.dropout:g}" * bool(self.dropout))
 
     def part(self, name):
         """`(x, y)` of a part of the data as this network sees it outside training."""
@@ -101,11 +136,12 @@ class Training:
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
-    def run(self, teacher=None, strategy=None):
+    def run(self, teacher_outputs=None, strategy=None):
         """Trains and returns the network.
 
         Args:
-            teacher: the trained teacher, where `self.teacher` names one.
+            teacher_outputs: the teacher's logits, where `self.teacher` names one: one row a training example, or, where
+                images are augmented, one an element of `stream()`.
             strategy: a `tf.distribute` strategy, or None.
 
         Returns:
@@ -115,16 +151,48 @@ class Training:
         keras.utils.set_random_seed(self.seed)
         network = self.build()
         step.student.set_weights(network.get_weights())
-        if teacher is not None:
-            step.teacher.set_weights(teacher.get_weights())
         if isinstance(step.trainer.loss, OnlineLabelSmoothing):
             step.trainer.loss.reset()
         for variable, value in zip(step.trainer.optimizer.variables, step.optimizer_start):
             variable.assign(value)
         # one long epoch: at this size Keras's own work between epochs takes longer than the epochs
-        step.trainer.fit(self._batches(), shuffle=False, verbose=0)
+        batches = self.stream(teacher_outputs).batch(self.batch_size).prefetch(2)
+        step.trainer.fit(batches, shuffle=False, verbose=0)
         network.set_weights(step.student.get_weights())
         return network
+
+    def stream(self, teacher_outputs=None):
+        """Every example of every epoch, augmented and in the order of training: `(x, y)`; the same each time.
+
+        With `teacher_outputs`, as for `run`, x is `{"inputs": x, "teacher_outputs": row}`.
+        """
+        x, y = data.load(self.dataset).train
+        x, y = x[: self.examples], y[: self.examples]
+        if teacher_outputs is not None and not self.augmented:
+            x = {"inputs": x, "teacher_outputs": teacher_outputs}
+        examples = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(len(y), seed=self.seed).repeat(self.epochs)
+        if self.crop is not None:
+            crop = data.random_crop_and_flip(self.crop, self.seed)
+            examples = examples.enumerate().map(crop, num_parallel_calls=tf.data.AUTOTUNE)
+        if self.shift is not None:
+            shift = data.random_shift(self.shift, self.seed)
+            examples = examples.enumerate().map(shift, num_parallel_calls=tf.data.AUTOTUNE)
+        if teacher_outputs is not None and self.augmented:
+            said = tf.data.Dataset.from_tensor_slices(teacher_outputs)
+            examples = tf.data.Dataset.zip(examples, said).map(
+                lambda example, z: ({"inputs": example[0], "teacher_outputs": z}, example[1])
+            )
+        return examples
+
+    def lesson(self):
+        """The same stream and teacher with all that they do not depend on at its default: equal for equal lessons."""
+        kept = ("dataset", "examples", "crop", "shift", "teacher", "epochs", "seed")
+        return Training(**{name: getattr(self, name) for name in kept})
+
+    @property
+    def augmented(self):
+        """Whether training sees other images than those of the training split."""
+        return self.crop is not None or self.shift is not None
 
     def build(self):
         """The network, untrained."""
@@ -133,22 +201,13 @@ class Training:
         if self.crop is not None:
             shape = (self.crop, self.crop, shape[-1])
         if self.network == "alexnet":
-            return models.alexnet(shape, splits.num_classes)
-        return models.mlp(shape, splits.num_classes, self.widths)
+            return models.alexnet(shape, splits.num_classes, self.width)
+        return models.mlp(shape, splits.num_classes, self.widths, self.dropout)
 
     @property
     def steps_per_epoch(self):
         """Batches in a pass over the training split."""
         return max(1, len(data.load(self.dataset).train[1][: self.examples]) // self.batch_size)
-
-    def _batches(self):
-        x, y = data.load(self.dataset).train
-        x, y = x[: self.examples], y[: self.examples]
-        examples = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(len(x), seed=self.seed).repeat(self.epochs)
-        if self.crop is not None:
-            crop = data.random_crop_and_flip(self.crop, self.seed)
-            examples = examples.enumerate().map(crop, num_parallel_calls=tf.data.AUTOTUNE)
-        return examples.batch(self.batch_size).prefetch(2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,31 +216,33 @@ class _Step:
 
     trainer: keras.Model
     student: keras.Model
-    teacher: keras.Model | None
     optimizer_start: tuple
 
 
 @functools.cache
 def _compiled(training, strategy):
     with strategy.scope():
-        student, teacher = training.build(), None
-        if training.teacher is None:
-            make = FAMILY[training.loss].make
-            loss = make(student.output_shape[-1], training.steps_per_epoch, training.label_smoothing)
-            trainer = student
+        trainer = student = training.build()
+        make = FAMILY[training.loss].make
+        loss = make(student.output_shape[-1], training.steps_per_epoch, training.label_smoothing)
+        if training.teacher is not None:
+            matching = MATCHING[training.matching](training.temperature)
+            trainer = Distiller(CachedTeacher(), student, matching, student_loss_weight=training.label_share)
+            loss = loss if training.label_share else None
+        rate, steps = training.learning_rate, training.epochs * training.steps_per_epoch
+        if training.decay == "cosine":
+            rate = keras.optimizers.schedules.CosineDecay(rate, steps)
+        elif training.decay == "linear":
+            rate = keras.optimizers.schedules.PolynomialDecay(rate, steps, end_learning_rate=0.0)
+        if training.optimizer == "adam":
+            optimizer = keras.optimizers.Adam(rate)
         else:
-            teacher, loss = training.teacher.build(), None
-            distillation = LogitsDistillation(training.temperature, student_temperature=1, scale_by_temperature=False)
-            trainer = Distiller(teacher, student, distillation, student_loss_weight=0.0)
-        rate = training.learning_rate
-        if training.decay:
-            rate = keras.optimizers.schedules.CosineDecay(rate, training.epochs * training.steps_per_epoch)
-        optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
+            optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
         optimizer.build(trainer.trainable_variables)
         # many steps a call, which TensorFlow cannot do over replicas; no XLA: it would compile longer than it runs
         steps = 100 if strategy.num_replicas_in_sync == 1 else 1
         trainer.compile(optimizer, loss, steps_per_execution=steps, jit_compile=False)
-    return _Step(trainer, student, teacher, tuple(variable.numpy() for variable in optimizer.variables))
+    return _Step(trainer, student, tuple(variable.numpy() for variable in optimizer.variables))
 
 
 def _without_seed(training):
