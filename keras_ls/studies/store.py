@@ -120,7 +120,10 @@ class Store:
         def compute():
             network = self.model(training)
             both = models.penultimate(network)
-            features = keras.Model(both.inputs, both.outputs[0])
+
+            def features(x, **arguments):
+                return both(x, **arguments)[0]
+
             found = {part: _in_batches(features, training.part(part)[0]) for part in PARTS}
             return {**found, "templates": models.templates(network)}
 

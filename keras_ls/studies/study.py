@@ -9,6 +9,7 @@ from keras_ls.studies.result import provenance
 SIZES = {
     "tiny": "embedded data, no network, minutes on two cores",
     "small": "real data through TensorFlow Datasets, stated subsets, within two hours on two cores",
+    "paper": "the paper's own configuration, for GPU and TPU",
 }
 
 

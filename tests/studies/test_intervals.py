@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_ls.studies.distillation_study import at_equal_gamma
+from keras_ls.studies.smoothing_curves import at_equal_gamma
 from keras_ls.studies.intervals import direction, direction_at_points, estimate
 
 

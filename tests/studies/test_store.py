@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from keras_ls import data
+from keras_ls.data.splits import PARTS
 from keras_ls.studies import Store, Training
 from keras_ls.studies.store import write_beside
 
@@ -44,6 +45,28 @@ def test_predictions_are_those_of_the_saved_model(first):
     # logits = features · templates + bias
     rebuilt = predictions.features["test"] @ predictions.templates.T + model.get_layer("logits").bias.numpy()
     np.testing.assert_allclose(rebuilt, predictions.logits["test"], atol=1e-5)
+
+
+@pytest.mark.parametrize("change", [{}, {"shift": 1}], ids=["as they are", "shifted"])
+def test_a_student_learns_from_what_its_teacher_says_to_the_same_images(first, tmp_path, monkeypatch, change):
+    student = dataclasses.replace(STUDENT, **{"dataset": "digits-images", **change})
+    monkeypatch.setitem(data.DATASETS, "digits-images", images)
+    student = dataclasses.replace(student, teacher=dataclasses.replace(TEACHER, dataset="digits-images"))
+    store = Store(tmp_path)
+    teacher, said = store.model(student.teacher), store.teacher_outputs(student)
+    seen = list(student.stream(said).batch(200))
+    assert sum(len(y) for _, y in seen) == 2 * 700
+    for x, _ in seen:
+        np.testing.assert_allclose(teacher(x["inputs"]), x["teacher_outputs"], atol=1e-5)
+    moved = {image.tobytes() for x, _ in seen for image in x["inputs"].numpy()}
+    assert (len(moved) > 1000) == bool(change)  # two epochs of 700 images, each shifted anew
+
+
+def images():
+    """The digits as images."""
+    digits = data.load("digits-noise")
+    parts = {part: (getattr(digits, part)[0].reshape(-1, 8, 8, 1), getattr(digits, part)[1]) for part in PARTS}
+    return dataclasses.replace(digits, name="digits-images", **parts)
 
 
 def test_a_damaged_file_is_made_again(first, tmp_path):

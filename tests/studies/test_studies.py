@@ -27,13 +27,14 @@ SMALL = {
     "calibration": CalibrationStudy(seeds=(0, 1), widths=(16,)),
     "distillation": DistillationStudy(
         seeds=(0, 1),
-        smoothings=(0.0, 0.3),
-        temperatures=(1.0, 4.0),
-        smoothed=0.3,
-        smoothed_temperatures=(1.0, 4.0),
-        teacher_widths=(16,),
-        student_widths=(4,),
-        student_epochs=3,
+        settings={
+            "smoothings": (0.0, 0.3),
+            "temperatures": (1.0, 4.0),
+            "grid_smoothings": (0.3,),
+            "grid_temperatures": (1.0, 4.0),
+            "teacher": {"widths": (16,)},
+            "student": {"widths": (4,), "epochs": 3},
+        },
     ),
 }
 
@@ -130,11 +131,11 @@ def test_the_temperature_sees_the_calibration_split_alone(done):
 
 def test_gamma_and_accuracy_of_a_student(done):
     store, results = done
-    training = SMALL["distillation"]._curves(1)["student of hard teacher"][1][1]
+    training = SMALL["distillation"].experiments["digits-noise"].curves(1)["student of hard teacher"][1][1]
     assert (training.temperature, training.teacher.label_smoothing, training.seed) == (4.0, 0.0, 1)
     (_, y), (_, labels) = data.load("digits-noise").train, data.load("digits-noise").test
     p = softmax(store.predictions(training.teacher).logits["train"].astype("float64") / 4.0)
-    entry = results["distillation"].values["student of hard teacher"]["T=4"]
+    entry = results["distillation"].values["digits-noise"]["student of hard teacher"]["T=4"]
     assert entry["gamma"][1] == pytest.approx(((1 - np.eye(10)[y]) * p).sum(axis=1).mean() * 10 / 9, rel=1e-5)
     accuracy = (store.predictions(training).logits["test"].argmax(axis=1) == labels).mean()
     assert entry["accuracy"][1] == pytest.approx(accuracy)
@@ -143,8 +144,7 @@ def test_gamma_and_accuracy_of_a_student(done):
 def test_students_learn_from_the_teacher_alone(done):
     # at T=1 with β = 1 the student's distribution nears the teacher's, more than it nears another seed's
     store, _ = done
-    study = dataclasses.replace(SMALL["distillation"], student_epochs=3)
-    student = study._curves(0)["student of hard teacher"][0][1]
+    student = SMALL["distillation"].experiments["digits-noise"].curves(0)["student of hard teacher"][0][1]
     kept = dataclasses.replace(student, label_smoothing=0.5)  # labels play no part: neither does their smoothing
     np.testing.assert_array_equal(store.predictions(kept).logits["test"], store.predictions(student).logits["test"])
 
@@ -207,14 +207,16 @@ def test_unknown_dataset_is_an_error_before_anything_is_trained():
     [
         (CalibrationStudy, {"size": "huge"}, "Expected `size` to be one of"),
         (ProjectionStudy, {"size": "small"}, "Expected `size` 'tiny' for the study projection. Received: 'small'"),
-        (AccuracyStudy, {"size": "paper"}, "Expected `size` to be one of"),
+        (AccuracyStudy, {"size": "paper"}, "Expected `size` 'tiny' or 'small' for the study accuracy. Received: 'paper'"),
         (AccuracyStudy, {"label_smoothing": 1.0}, "Expected `label_smoothing`"),
         (CalibrationStudy, {"seeds": ()}, "Expected at least one seed"),
         (CalibrationStudy, {"num_bins": 0}, "Expected `num_bins`"),
         (CalibrationStudy, {"label_smoothings": (1.5,)}, "Expected `label_smoothing`"),
         (CalibrationStudy, {"label_smoothings": (0.0, 0.1)}, "Expected `label_smoothings` above 0"),
-        (DistillationStudy, {"temperatures": (-1.0,)}, "Expected `temperature`"),
-        (DistillationStudy, {"smoothed_temperatures": (1.0, 3.0)}, "Expected `smoothed_temperatures`"),
+        (DistillationStudy, {"settings": {"temperatures": (1.0, -1.0, 2.0, 4.0)}}, "Expected `temperature`"),
+        (DistillationStudy, {"settings": {"grid_temperatures": (1.0, 3.0)}}, "Expected `grid_temperatures`"),
+        (DistillationStudy, {"settings": {"grid_smoothings": (0.2,)}}, "Expected `smoothings` to begin with 0"),
+        (DistillationStudy, {"size": "paper", "dataset": "digits"}, "Expected `dataset` 'mnist' at size 'paper'"),
         (ProjectionStudy, {"classes": (("0", "1", "zero"),)}, "Expected `class name`"),
     ],
 )
