@@ -22,6 +22,7 @@ HEIGHT = {
     "ReliabilityDisplay": 3.5,
     "SmoothingSweepDisplay": 4.6,
 }
+NAMES = 4.6
 OWN_LEGENDS = {"ClasswiseReliabilityDisplay", "ReliabilityComparisonDisplay"}  # none, or one a panel with its numbers
 
 
@@ -36,7 +37,9 @@ def draw(figure):
     """
     kind = getattr(plots, figure.kind)
     displays = [[None if panel is None else kind.from_dict(panel) for panel in row] for row in figure.panels]
-    size = (WIDTH[figure.kind] * len(displays[0]), HEIGHT[figure.kind] * len(displays))
+    # names of methods stand beside the first panel, and need room however few there are
+    least = NAMES if figure.kind == "ComparisonDisplay" else 0.0
+    size = (max(least, WIDTH[figure.kind] * len(displays[0])), HEIGHT[figure.kind] * len(displays))
     drawn = unseen_figure(*size)
     for row, band in zip(displays, drawn.subfigures(len(displays), 1, squeeze=False)[:, 0]):
         axes = band.subplots(1, len(row), squeeze=False)[0]

@@ -182,9 +182,9 @@ class SmoothingCurves:
         )
 
     def figures(self, values):
-        """Figure 5, and the grid beside it."""
+        """Figure 5, and the grid."""
         source = data.load(self.dataset).source
-        gamma = [self._curve(name, values[name]) for name in (TEACHER, ALONE, HARD, SMOOTHED)]
+        curves = [self._curve(name, values[name]) for name in (TEACHER, ALONE, HARD, SMOOTHED)]
         sweeps = []
         for a, points in self._sweeps(values).items():
             kept = {name: points[name] for name in (f"T={t:g}" for t in self.grid_temperatures)}
@@ -194,17 +194,20 @@ class SmoothingCurves:
             Figure(
                 name="distillation",
                 kind="SmoothingSweepDisplay",
-                panels=(
-                    (
-                        SmoothingSweepDisplay(gamma).to_dict(),
-                        SmoothingSweepDisplay(sweeps, xlabel="temperature T of the teacher").to_dict(),
-                    ),
-                ),
+                panels=((SmoothingSweepDisplay(curves).to_dict(),),),
                 reading=(
-                    f"{source}. Left: test accuracy against effective smoothing γ: how much probability the targets "
-                    "leave to the wrong classes. At equal γ, the height of a student's curve over the student trained "
-                    "alone is what its teacher tells about the classes. Right: the students of a hard and of smoothed "
-                    "teachers as the teacher's temperature rises. Bars are 95 % intervals over seeds."
+                    f"{source}: test accuracy against effective smoothing γ: how much probability the targets leave to "
+                    "the wrong classes. At equal γ, the height of a student's curve over the student trained alone is "
+                    "what its teacher tells about the classes. Bars are 95 % intervals over seeds."
+                ),
+            ),
+            Figure(
+                name="distillation-temperatures",
+                kind="SmoothingSweepDisplay",
+                panels=((SmoothingSweepDisplay(sweeps, xlabel="temperature T of the teacher").to_dict(),),),
+                reading=(
+                    f"{source}: test accuracy of the students of a hard and of smoothed teachers as the teacher's "
+                    "temperature rises. Bars are 95 % intervals over seeds."
                 ),
             ),
         )

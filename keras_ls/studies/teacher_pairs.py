@@ -10,11 +10,12 @@ from keras_ls.studies.intervals import direction, estimate
 from keras_ls.studies.result import Figure, Table
 from keras_ls.studies.training import Training
 
+ALONE = "student alone"
 # the networks, in the order of the table, with the paper's error in %
 PAPER = {
     "teacher, hard labels": "0.67",
     "teacher, smoothed": "0.59",
-    "student alone": "not reported",
+    ALONE: "not reported",
     "student of hard teacher": "0.74",
     "student of smoothed teacher": "0.91",
 }
@@ -149,7 +150,7 @@ class TeacherPairs:
             "mean": [error.mean for error in errors],
             "interval": [error.interval for error in errors] if len(self.seeds) > 1 else None,
         }
-        rows = [f"{name} (paper: {error})" for name, error in PAPER.items()]
+        rows = [name + (f" (paper: {error})" if name != ALONE else "") for name, error in PAPER.items()]
         source = data.load(self.dataset).source
         return (
             Figure(
