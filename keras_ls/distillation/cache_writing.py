@@ -9,7 +9,17 @@ from keras_ls.distillation.cache_examples import checked_batches
 from keras_ls.distillation.cache_rows import compress, divergences, expand
 
 
-def write_pass(manifest, teacher, dataset, seed, verbose=1):
+def in_inference_mode(teacher):
+    """A function of a batch that runs `teacher` on one device, whatever strategy it was made under."""
+    if keras.backend.backend() != "tensorflow":
+        return teacher.predict_on_batch
+    import tensorflow as tf
+
+    # `predict_on_batch` gives the batch to every replica of a strategy
+    return tf.function(lambda x: teacher(x, training=False), reduce_retracing=True)
+
+
+def write_pass(manifest, speak, dataset, seed, verbose=1):
     """Adds the pass of `seed` to a cache; what is there is compared with the dataset and not made again.
 
     Batches never lie across two shards, so that a pass that is resumed has the batches, and the bytes, of one that was
@@ -17,7 +27,7 @@ def write_pass(manifest, teacher, dataset, seed, verbose=1):
 
     Args:
         manifest: the `CacheManifest`.
-        teacher: the model.
+        speak: a function of a batch that returns the teacher's logits.
         dataset: `tf.data.Dataset` of `(id, (x, ...))`.
         seed: augmentation seed, or None.
         verbose: 1 to show the progress.
@@ -44,7 +54,7 @@ def write_pass(manifest, teacher, dataset, seed, verbose=1):
             if one["complete"]:
                 return
         else:
-            found.append(_rows(manifest, teacher.predict_on_batch(x), ids, checks))
+            found.append(_rows(manifest, speak(x), ids, checks))
             if sum(len(rows) for rows, _ in found) == settings["shard_size"]:
                 _write(manifest, one, found)
                 found = []

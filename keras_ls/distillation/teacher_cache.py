@@ -6,7 +6,7 @@ import pathlib
 
 from keras_ls.distillation.cache_examples import check_examples, checked_batches, views
 from keras_ls.distillation.cache_manifest import CacheManifest
-from keras_ls.distillation.cache_writing import checked_logits, write_pass
+from keras_ls.distillation.cache_writing import checked_logits, in_inference_mode, write_pass
 from keras_ls.distillation.teacher_fingerprint import teacher_fingerprint
 from keras_ls.files import one_writer, remove_unfinished
 from keras_ls.ops.checks import checked_choice, checked_class, checked_count, checked_positive
@@ -130,7 +130,7 @@ class TeacherCache:
             "shard_size": shard_size,
             "temperatures": [checked_positive("temperatures", t) for t in temperatures],
         }
-        passes = views(dataset, augmentation_seeds)
+        passes, speak = views(dataset, augmentation_seeds), in_inference_mode(teacher)
         with one_writer(self.directory):
             remove_unfinished(self.directory)
             self._manifest = CacheManifest.read(self.directory)
@@ -138,14 +138,14 @@ class TeacherCache:
                 first = next(checked_batches(next(iter(passes.values()))(), batch_size).as_numpy_iterator(), None)
                 if first is None:
                     raise ValueError("Expected at least one example. Received: an empty dataset.")
-                shape = checked_logits(teacher.predict_on_batch(first[2])).shape[1:]
+                shape = checked_logits(speak(first[2])).shape[1:]
                 if top_k is not None and top_k >= shape[-1]:
                     raise ValueError(f"Expected `top_k` below the {shape[-1]} classes. Received: {top_k}.")
                 self._manifest = CacheManifest.start(self.directory, teacher_fingerprint(teacher), settings, shape)
             self.check(teacher)
             self._check_settings(settings)
             for seed, view in passes.items():
-                write_pass(self._manifest, teacher, view(), seed, verbose)
+                write_pass(self._manifest, speak, view(), seed, verbose)
         return self
 
     def verify(self):

@@ -51,26 +51,18 @@ def _architecture(teacher):
         config = teacher.get_config()
     except NotImplementedError:
         return kind
-    names = {}
-    _collect_names(config, names)
-    return [kind, _without_names(config, names)]
-
-
-def _collect_names(config, names):
-    """Numbers the names in a config by their order; a dict of a name alone is a dtype policy, and matters."""
-    if isinstance(config, dict):
-        if len(config) > 1 and isinstance(config.get("name"), str):
-            names.setdefault(config["name"], len(names))
-        for value in config.values():
-            _collect_names(value, names)
-    elif isinstance(config, (list, tuple)):
-        for value in config:
-            _collect_names(value, names)
+    return [kind, _without_names(config, {})]
 
 
 def _without_names(config, names):
+    """Puts numbers for the names of layers, where they are set and where other layers' inputs refer to them."""
     if isinstance(config, dict):
-        return {key: _without_names(value, names) for key, value in config.items() if key not in IRRELEVANT}
+        rest = {key: value for key, value in config.items() if key not in IRRELEVANT}
+        if len(config) > 1 and "name" in rest:  # a dict of a name alone is a dtype policy
+            rest["name"] = names.setdefault(rest["name"], len(names))
+        return {key: _without_names(value, names) for key, value in rest.items()}
     if isinstance(config, (list, tuple)):
+        if len(config) == 3 and isinstance(config[0], str) and all(isinstance(part, int) for part in config[1:]):
+            return [names.setdefault(config[0], len(names)), *config[1:]]
         return [_without_names(value, names) for value in config]
-    return f"name {names[config]}" if isinstance(config, str) and config in names else config
+    return config
