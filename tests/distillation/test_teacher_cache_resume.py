@@ -73,31 +73,34 @@ class Killed(BaseException):
     """Stands for a kill at a point of the program."""
 
 
+def killed_after(renamings, monkeypatch, path, dataset, model=None, **settings):
+    """Writes a cache until so many files have their names."""
+    rename, calls = os.replace, []
+
+    def replace(*paths):
+        calls.append(paths)
+        if len(calls) > renamings:
+            raise Killed
+        rename(*paths)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files.os, "replace", replace)
+        with pytest.raises(Killed):
+            written(path, dataset, model, **settings)
+
+
 def test_a_kill_at_every_point(tmp_path, whole, monkeypatch):
-    # each run gets one renaming further than the last one, or is killed right after it: 2 passes of 3 shards, of a
-    # file and a manifest each, and 2 marks that a pass is complete, are 14 renamings
+    # before each renaming, which is also after the one before it: 2 passes of 3 shards, of a file and a manifest each,
+    # and 2 marks that a pass is complete, are 14
     path, expected = whole
     t = keras.models.load_model(path)
-    rename = os.replace
-    for after in (False, True):
-        for point in range(1, 15):
-            calls = [point]
-
-            def replace(*paths, calls=calls, after=after):
-                calls[0] -= 1
-                if not calls[0] and not after:
-                    raise Killed
-                rename(*paths)
-                if not calls[0]:
-                    raise Killed
-
-            folder = tmp_path / f"{after}-{point}"
-            with monkeypatch.context() as patch:
-                patch.setattr(files.os, "replace", replace)
-                with pytest.raises(Killed):
-                    written(folder, view, t, **SETTINGS)
-            written(folder, view, t, **SETTINGS)
-            assert files_of(folder) == expected, (after, point)
+    speak = cache_writing.in_inference_mode(t)
+    monkeypatch.setattr("keras_ls.distillation.teacher_cache.in_inference_mode", lambda _: speak)  # traced once
+    for point in range(14):
+        folder = tmp_path / str(point)
+        killed_after(point, monkeypatch, folder, view, t, **SETTINGS)
+        written(folder, view, t, **SETTINGS)
+        assert files_of(folder) == expected, point
 
 
 def test_what_is_there_is_not_made_again(tmp_path, whole, monkeypatch):
@@ -130,24 +133,9 @@ def test_what_is_there_is_not_made_again(tmp_path, whole, monkeypatch):
     assert files_of(tmp_path) == expected
 
 
-def killed_after_the_second_shard(path, monkeypatch, dataset):
-    rename, calls = os.replace, []
-
-    def replace(*paths):
-        calls.append(paths)
-        if len(calls) > 4:
-            raise Killed
-        rename(*paths)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(files.os, "replace", replace)
-        with pytest.raises(Killed):
-            written(path, dataset, shard_size=8)
-
-
 @pytest.mark.parametrize("change", ["content", "order", "fewer", "ids"])
 def test_another_dataset_when_it_goes_on(tmp_path, monkeypatch, change):
-    killed_after_the_second_shard(tmp_path, monkeypatch, data())
+    killed_after(4, monkeypatch, tmp_path, data(), shard_size=8)
     other = {
         "content": tf.data.Dataset.from_tensor_slices((np.where(X[9, 1] == X, 0, X), Y)).enumerate(),
         "order": data().shuffle(21, seed=0),
@@ -160,7 +148,7 @@ def test_another_dataset_when_it_goes_on(tmp_path, monkeypatch, change):
 
 
 def test_a_pass_that_is_not_complete_cannot_be_joined(tmp_path, monkeypatch):
-    killed_after_the_second_shard(tmp_path, monkeypatch, data())
+    killed_after(4, monkeypatch, tmp_path, data(), shard_size=8)
     with pytest.raises(ValueError, match=r"not complete; call write\(\) again"):
         TeacherCache(tmp_path).join(data())
 
