@@ -82,6 +82,11 @@ class CacheManifest:
         """The pass of this seed, or None."""
         return next((one for one in self.facts["passes"] if one["augmentation_seed"] == seed), None)
 
+    def size(self, seeds):
+        """Bytes of the passes of these seeds, each as often as it is asked for."""
+        passes = [one for one in map(self.one_pass, seeds) if one]
+        return sum(shard["bytes"] for one in passes for shard in one["shards"])
+
     def write_shard(self, one, rows, kl_error):
         """Adds rows to a pass: first the file, then the manifest, so that what is listed is there."""
         number = self.facts["passes"].index(one)

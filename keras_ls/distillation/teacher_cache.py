@@ -77,7 +77,10 @@ class TeacherCache:
 
     def check(self, teacher):
         """Raises `ValueError` when `teacher` is not, weight by weight, the one that the cache is of."""
-        written, found = self.manifest["teacher"], teacher_fingerprint(teacher)
+        self._check_fingerprint(teacher_fingerprint(teacher))
+
+    def _check_fingerprint(self, found):
+        written = self.manifest["teacher"]
         if found != written:
             raise ValueError(
                 f"Expected the teacher of the cache {self.directory} (fingerprint {written[:12]}…). Received: another "
@@ -130,7 +133,8 @@ class TeacherCache:
             "shard_size": shard_size,
             "temperatures": [checked_positive("temperatures", t) for t in temperatures],
         }
-        passes, speak = views(dataset, augmentation_seeds), in_inference_mode(teacher)
+        passes = views(dataset, augmentation_seeds)
+        fingerprint, speak = teacher_fingerprint(teacher), in_inference_mode(teacher)
         with one_writer(self.directory):
             remove_unfinished(self.directory)
             self._manifest = CacheManifest.read(self.directory)
@@ -141,8 +145,8 @@ class TeacherCache:
                 shape = checked_logits(speak(first[2])).shape[1:]
                 if top_k is not None and top_k >= shape[-1]:
                     raise ValueError(f"Expected `top_k` below the {shape[-1]} classes. Received: {top_k}.")
-                self._manifest = CacheManifest.start(self.directory, teacher_fingerprint(teacher), settings, shape)
-            self.check(teacher)
+                self._manifest = CacheManifest.start(self.directory, fingerprint, settings, shape)
+            self._check_fingerprint(fingerprint)
             self._check_settings(settings)
             for seed, view in passes.items():
                 write_pass(self._manifest, speak, view(), seed, verbose)
@@ -183,7 +187,7 @@ class TeacherCache:
                 f"Received: {seed}, {state}."
             )
         if in_memory is None:
-            in_memory = sum(shard["bytes"] for shard in one["shards"]) <= IN_MEMORY
+            in_memory = manifest.size([seed]) <= IN_MEMORY
         shards = [
             manifest.read_shard(shard, in_memory, compare=shard["sha256"] not in self._compared)
             for shard in one["shards"]
@@ -214,8 +218,7 @@ class TeacherCache:
 
         manifest = self._written()
         seeds = manifest.seeds() if augmentation_seeds is None else list(augmentation_seeds)
-        shards = [shard for one in manifest.facts["passes"] for shard in one["shards"]]
-        in_memory = sum(shard["bytes"] for shard in shards) <= IN_MEMORY
+        in_memory = manifest.size(seeds) <= IN_MEMORY
         streams = []
         for epoch, seed in enumerate(seeds):
             data = view(seed)

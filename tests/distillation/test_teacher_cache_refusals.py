@@ -211,6 +211,12 @@ def test_a_teacher_without_single_logits(tmp_path, outputs):
         written(tmp_path, model=keras.Model(inputs, several))
 
 
+@pytest.mark.parametrize("model", ["teacher.keras", keras.Sequential([keras.layers.Dense(3)])])
+def test_no_teacher(tmp_path, model):
+    with pytest.raises(ValueError, match=r"Expected `teacher` to be a built keras\.Model"):
+        written(tmp_path, model=model)
+
+
 def test_nothing_written_yet(tmp_path):
     cache = TeacherCache(tmp_path / "none")
     for refused in (lambda: cache.join(data()), lambda: cache.kl_error, lambda: cache.check(network()), cache.verify):
