@@ -72,6 +72,13 @@ def test_calibrators_compared(capsys):
     assert len(capsys.readouterr().out.splitlines()) == 1 + len(table)
 
 
+def test_distil_from_cache(tmp_path):
+    students = example("distil_from_cache").main(epochs=2, directory=tmp_path)
+    taught, cached = (students[name].get_weights() for name in ("from the teacher", "from the cache"))
+    for a, b in zip(taught, cached):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
 def test_every_example_says_how_to_run_it():
     for path in (ROOT / "examples").glob("*.py"):
         source = path.read_text(encoding="utf-8")
