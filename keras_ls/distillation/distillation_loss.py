@@ -4,7 +4,7 @@ import keras
 
 from keras_ls.losses.reduction import reduce_over_replicas
 from keras_ls.losses.replica_exact_loss import ReplicaExactLoss
-from keras_ls.ops.masks import zero_where_dropped
+from keras_ls.ops.masks import over_leading, zero_where_dropped
 
 
 class DistillationLoss(ReplicaExactLoss):
@@ -35,11 +35,23 @@ class DistillationLoss(ReplicaExactLoss):
         return [] if self.projector is None else self.projector.trainable_variables
 
     def __call__(self, y_true, y_pred, sample_weight=None, labels=None):
-        """Reduces `call`, with weights and masks, over the batch of all replicas."""
+        """Reduces `call`, with weights and masks, over the batch of all replicas; the sum of it for several layers."""
         with keras.name_scope(self.name):
-            teacher, student, keep = self.without_dropped(y_true, y_pred)
-            losses = self.call(teacher, student, *self.checked_labels(labels, keep))
-            return reduce_over_replicas(losses, sample_weight, keep, self.reduction)
+            if not isinstance(self.student_layer_name, list):
+                return self.reduced(y_true, y_pred, sample_weight, labels)
+            count = len(self.student_layer_name)
+            if len(y_true) != count or len(y_pred) != count:
+                raise ValueError(
+                    f"Expected lists of {count} features, one a layer name. "
+                    f"Received: {len(y_true)} of the teacher and {len(y_pred)} of the student."
+                )
+            return sum(self.reduced(t, s, sample_weight, labels) for t, s in zip(y_true, y_pred))
+
+    def reduced(self, y_true, y_pred, sample_weight=None, labels=None):
+        """The reduced loss of one pair of outputs or features."""
+        teacher, student, keep = self.without_dropped(y_true, y_pred)
+        losses = self.call(teacher, student, *self.checked_labels(labels, keep))
+        return reduce_over_replicas(losses, sample_weight, over_leading(keep, len(losses.shape)), self.reduction)
 
     def checked_labels(self, labels, keep):
         """A tuple of the labels for a loss that needs them, of nothing for others."""
@@ -56,3 +68,24 @@ class DistillationLoss(ReplicaExactLoss):
     def compute_loss(self, teacher_outputs, student_outputs, sample_weight=None, labels=None):
         """The reduced loss, in the argument order of `keras.distillation`."""
         return self(teacher_outputs, student_outputs, sample_weight, labels)
+
+
+def checked_layer_names(teacher_layer_name, student_layer_name, several=True):
+    """`(teacher_layer_name, student_layer_name)`, each None or a string, or both lists of these of one length."""
+
+    def is_name(name):
+        return name is None or (isinstance(name, str) and name != "")
+
+    def is_list(names):
+        return several and isinstance(names, (list, tuple)) and len(names) > 0 and all(map(is_name, names))
+
+    teacher, student = teacher_layer_name, student_layer_name
+    if is_name(teacher) and is_name(student):
+        return teacher, student
+    if is_list(teacher) and is_list(student) and len(teacher) == len(student):
+        return list(teacher), list(student)
+    lists = ", or lists of as many of them" if several else ""
+    raise ValueError(
+        f"Expected `teacher_layer_name` and `student_layer_name` to be names or None{lists}. "
+        f"Received: {teacher_layer_name!r} and {student_layer_name!r}."
+    )
