@@ -37,15 +37,19 @@ class ForwardPass:
             return outputs, features
         if not self.names:
             return self.model(x, training=training), {}
-        if not self.model.built and not self._layers:
-            self.model(x, training=False)  # a model not yet built may make its layers in its first call
-        layers = self._layers or self._find_layers()
+        layers = self._layers or self._find_layers(x)
         with recorded_outputs(list({id(layer): layer for layer in layers.values()}.values())) as record:
             outputs = self.model(x, training=training)
         return outputs, {name: _once(name, self.model, record[id(layer)]) for name, layer in layers.items()}
 
-    def _find_layers(self):
-        self._layers = {name: find_layer(self.model, name) for name in self.names}
+    def _find_layers(self, x=None):
+        try:
+            self._layers = {name: find_layer(self.model, name) for name in self.names}
+        except ValueError:
+            if self.model.built:
+                raise
+            self.model(x, training=False)  # some models make their layers in their first call
+            self._layers = {name: find_layer(self.model, name) for name in self.names}
         return self._layers
 
 
@@ -80,7 +84,7 @@ def checked_inputs(name, inputs):
     if inputs is None or isinstance(inputs, str) or callable(inputs):
         return inputs
     raise ValueError(
-        f"Expected `{name}` to be a key of the batches' x, a function of x, or None. Received: {inputs!r}."
+        f"Expected `{name}` to be a key of the dictionary x, a function of x, or None. Received: {inputs!r}."
     )
 
 

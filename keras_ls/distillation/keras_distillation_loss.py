@@ -16,8 +16,8 @@ KERAS_DISTILLATION_LOSSES = (keras.distillation.DistillationLoss,) if hasattr(ke
 class KerasDistillationLoss:
     """Calls a `keras.distillation.DistillationLoss` as one of ours is called.
 
-    It sees all outputs, or the features that it names, and returns the mean over the examples that it sees: weighed with
-    the replica's share of the batch, so that one replica equals many. Weights cannot reach it.
+    It sees all outputs, or the features that it names. What it returns is taken for the mean over a replica's examples,
+    and weighed with their share of the batch, so that one replica equals many. Weights cannot reach it.
 
     Args:
         loss: the loss, of Keras or of a user's own class.

@@ -8,7 +8,7 @@ from keras_ls.ops.float64 import divide_no_nan
 
 
 def weigh_keras_loss(value, losses, batch):
-    """`value` of Keras's own `losses` for a replica's `batch` examples, with a gradient that is exact over all replicas.
+    """The value of Keras's own `losses` for a replica's `batch` examples, with a gradient exact over all replicas.
 
     Keras takes the mean over each replica's examples first, which differs for ragged batches, and counts a sum as it
     counts a mean in the logs. Ours, and reductions that divide by weights, stay as they are.
@@ -25,7 +25,7 @@ def weigh_keras_loss(value, losses, batch):
 
 
 def weigh_with_share(value, batch):
-    """A replica's mean over its `batch` examples, divided by the replicas, as its part of the mean over all examples."""
+    """A replica's mean over its `batch` examples, divided by the replicas, as a part of the mean over all examples."""
     own = K.cast(batch, value.dtype)
     value = K.where(own == 0, K.zeros_like(value), value)  # the mean over no examples may be NaN
     total = sum_over_replicas(own)
