@@ -179,10 +179,12 @@ class Distiller(LossWeights, SavedStudent, keras.Model):
 
     def _build_losses_for_known_inputs(self):
         """So that a fresh distiller can load weights; where the inputs are not known, the first step builds."""
-        known = getattr(self.student, "inputs", None) is not None and not (self.student_inputs or self.teacher_inputs)
-        if known and self._projections is not None and self._teachers is not None and not self._teachers.cached:
+        inputs = getattr(self.student, "inputs", None)  # none of a subclass
+        if inputs is None or self.student_inputs or self.teacher_inputs or self._projections is None:
+            return
+        if self._teachers is not None and not self._teachers.cached:
             with distiller_step(self, abstract=True):
-                self.compute_output_spec(self.student.input)
+                self.compute_output_spec(inputs[0] if len(inputs) == 1 else self.student.input)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The weighted sum of the student loss, the distillation losses and the student's `add_loss` terms."""

@@ -37,19 +37,15 @@ class ForwardPass:
             return outputs, features
         if not self.names:
             return self.model(x, training=training), {}
-        layers = self._layers or self._find_layers(x)
+        if not self.model.built:
+            self.model(x, training=False)  # makes its layers, and runs them once more than their results tell
+        layers = self._layers or self._find_layers()
         with recorded_outputs(list({id(layer): layer for layer in layers.values()}.values())) as record:
             outputs = self.model(x, training=training)
         return outputs, {name: _once(name, self.model, record[id(layer)]) for name, layer in layers.items()}
 
-    def _find_layers(self, x=None):
-        try:
-            self._layers = {name: find_layer(self.model, name) for name in self.names}
-        except ValueError:
-            if self.model.built:
-                raise
-            self.model(x, training=False)  # some models make their layers in their first call
-            self._layers = {name: find_layer(self.model, name) for name in self.names}
+    def _find_layers(self):
+        self._layers = {name: find_layer(self.model, name) for name in self.names}
         return self._layers
 
 

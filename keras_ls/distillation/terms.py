@@ -131,14 +131,14 @@ def expanded(losses):
 
 def _names(loss, attribute):
     names = getattr(loss, attribute, None)
-    return list(names) if isinstance(names, (list, tuple)) else [] if names is None else [names]
+    names = names if isinstance(names, (list, tuple)) else [names]
+    return [name for name in names if name is not None]
 
 
 def _features(loss, attribute, outputs, features):
     names = getattr(loss, attribute, None)
-    if names is None:
-        return outputs
-    return [features[name] for name in names] if isinstance(names, (list, tuple)) else features[names]
+    known = {None: outputs, **features}
+    return [known[name] for name in names] if isinstance(names, (list, tuple)) else known[names]
 
 
 def _for_each(value, name, count):
