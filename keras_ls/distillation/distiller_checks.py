@@ -40,6 +40,7 @@ def checked_teacher_shares(weights, count):
     """Returns the weights of `count` teachers, divided by their sum, or raises `ValueError`."""
     if weights is None:
         return [1 / count] * count
+    weights = checked_weights("teacher_weights", weights)
     if len(weights) != count or sum(weights) <= 0:
         raise ValueError(
             f"Expected one `teacher_weights` entry a teacher, {count}, with a sum above 0. Received: {weights}."

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import keras_ls as kls
 from keras_ls.distillation import Distiller, FeatureDistillation, LogitsDistillation
-from tests.distillation.networks import CLASSES, WEIGHT, X, Y, assert_same_weights, crossentropy, kl, network
+from tests.distillation.networks import CLASSES, WEIGHT, X, Y, assert_same_weights, crossentropy, kl
 
 HARD = kls.losses.SmoothedCrossentropy(0.0)
 
@@ -209,7 +209,7 @@ def test_wrong_names(make, name, message):
 
 
 def test_a_layer_that_runs_twice():
-    with pytest.raises(ValueError, match="runs once in a forward pass.*'hidden', which ran 2 times"):
+    with pytest.raises(ValueError, match=r"runs once in a forward pass.*'hidden', which ran 2 times"):
         evaluated(Distiller(made(shared, 1), made(shared, 0), FeatureDistillation("mse", "hidden", "hidden")))
 
 
