@@ -130,7 +130,7 @@ def test_labels_reach_losses_that_need_them():
     distiller = compiled(Distiller(t, s, loss, student_loss_weight=0.0), None)
     logs = distiller.evaluate(X, Y, batch_size=21, verbose=0, return_dict=True)
     assert logs["loss"] == pytest.approx(float(loss(t(X), s(X), labels=Y)), rel=1e-6)
-    with pytest.raises(ValueError, match="Expected `labels` for 'decoupled_distillation'. Received: None"):
+    with pytest.raises(ValueError, match=r"Expected `labels` for 'decoupled_distillation'. Received: None"):
         distiller.fit(X, verbose=0)
 
 
