@@ -1,4 +1,7 @@
-"""One replica equals two, whatever the split: 7 examples become 4 and 3."""
+"""One replica equals two and four, whatever the split: 7 examples become 4 and 3."""
+
+import contextlib
+import inspect
 
 import keras
 import numpy as np
@@ -139,20 +142,93 @@ def test_scalars_are_readable_within_a_scope(two_replicas, tmp_path):
         ).compile()
 
 
-@pytest.mark.parametrize("examples", SIZES)
-@pytest.mark.parametrize("component", [c for c in registry.LOSSES if c.batch is registry.teacher], ids=str)
-def test_distiller_fit(two_replicas, component, examples):
-    teacher = classifier(1)
+def with_maps(seed=0):
+    """A classifier with a layer of features with positions."""
+    keras.utils.set_random_seed(seed)
+    hidden = keras.layers.Dense(15, activation="tanh", kernel_regularizer=keras.regularizers.L2(0.01))
+    maps = [hidden, keras.layers.Reshape((3, 5), name="maps"), keras.layers.Flatten()]
+    return keras.Sequential([keras.Input((4,)), *maps, keras.layers.Dense(registry.CLASSES)])
+
+
+def distiller_runs(strategy, make, start=None):
+    """Weights, histories and an evaluation of one distiller, trained anew from `start` on each number of examples."""
+    with strategy.scope() if strategy else contextlib.nullcontext():
+        distiller = make()
+    start = start or distiller.get_weights()
+    weights, histories = [], []
+    for examples in SIZES:
+        distiller.set_weights(start)
+        histories.append(distiller.fit(batches(examples), epochs=2, verbose=0, shuffle=False).history)
+        weights.append(distiller.get_weights())
+    logs = distiller.evaluate(batches(17), verbose=0, return_dict=True)
+    return start, weights, [*histories, logs]
+
+
+def assert_same_runs(make, *strategies):
+    start, weights, logs = distiller_runs(None, make)
+    assert max(np.abs(a - b).max() for a, b in zip(start, weights[0])) > 1e-2  # it went a long way
+    for strategy in strategies:
+        _, others, other_logs = distiller_runs(strategy, make, start)
+        for run, other in zip(weights, others):
+            for a, b in zip(run, other, strict=True):
+                np.testing.assert_allclose(b, a, atol=1e-6)
+        for one, many in zip(logs, other_logs, strict=True):
+            assert one.keys() == many.keys()
+            for key, values in one.items():
+                np.testing.assert_allclose(many[key], values, rtol=1e-6, atol=1e-6, err_msg=key)
+
+
+def comparing_layers(component, **arguments):
+    """The loss, between layers where it can name them."""
+    if "teacher_layer_name" in inspect.signature(type(component.make())).parameters:
+        arguments |= {"teacher_layer_name": "maps", "student_layer_name": "maps"}
+    return component.make(**arguments)
+
+
+@pytest.mark.parametrize(
+    "component", [c for c in registry.LOSSES if c.batch in (registry.teacher, registry.feature_maps)], ids=str
+)
+def test_distiller_fit(two_replicas, four_replicas, component):
+    teacher = with_maps(1)
 
     def make():
-        student = classifier()
-        student.layers[0].kernel_regularizer = keras.regularizers.L2(0.01)
-        distiller = kls.Distiller(teacher, student, [component.make()], [2.0], student_loss_weight=0.3)
-        distiller.compile(
-            keras.optimizers.SGD(0.5),
-            kls.losses.SmoothedCrossentropy(0.1),
-            weighted_metrics=[kls.metrics.NegativeLogLikelihood()],
-        )
+        loss = comparing_layers(component)
+        distiller = kls.Distiller(teacher, with_maps(), [loss], [2.0], student_loss_weight=0.3)
+        metrics = [kls.metrics.NegativeLogLikelihood()]
+        hard = kls.losses.SmoothedCrossentropy(0.1)
+        distiller.compile(keras.optimizers.SGD(0.5), hard, weighted_metrics=metrics, jit_compile=False)
         return distiller
 
-    assert_same_training(two_replicas, make, examples)
+    assert_same_runs(make, two_replicas, four_replicas)
+
+
+def test_distiller_fit_of_sums_and_several_kinds_of_losses(two_replicas, four_replicas):
+    # sums are counted in the logs as on one replica; losses of Keras join in
+    teachers = [with_maps(1), with_maps(2)]
+    labels_alone = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum")
+
+    def make():
+        losses = [
+            kls.distillation.LogitsDistillation(2.0, reduction="sum"),
+            keras.losses.MeanAbsoluteError(name="mae"),
+            kls.distillation.FeatureDistillation("mse", "maps", "maps", projector="auto"),
+        ]
+        distiller = kls.Distiller(teachers, with_maps(), losses, [0.02, 1.0, 1.0], 0.05)
+        distiller.compile(keras.optimizers.SGD(0.1), labels_alone, jit_compile=False)
+        return distiller
+
+    assert_same_runs(make, two_replicas, four_replicas)
+
+
+@pytest.mark.filterwarnings("ignore:Weights of examples do not reach")
+@pytest.mark.parametrize("loss", ["mse", keras.losses.MeanSquaredError()], ids=["function", "object"])
+def test_distiller_fit_with_a_loss_of_keras_distillation(two_replicas, four_replicas, loss):
+    teacher = with_maps(1)
+
+    def make():
+        theirs = keras.distillation.FeatureDistillation(loss, "maps", "maps")
+        distiller = kls.Distiller(teacher, with_maps(), theirs, [2.0], student_loss_weight=0.0)
+        distiller.compile(keras.optimizers.SGD(0.5), jit_compile=False)
+        return distiller
+
+    assert_same_runs(make, two_replicas, four_replicas)
