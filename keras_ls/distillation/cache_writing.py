@@ -1,5 +1,6 @@
 """Writing a pass of a teacher cache, from where it was left."""
 
+import functools
 import hashlib
 
 import keras
@@ -15,8 +16,9 @@ def in_inference_mode(teacher):
         return teacher.predict_on_batch
     import tensorflow as tf
 
-    # `predict_on_batch` gives the batch to every replica of a strategy
-    return tf.function(lambda x: teacher(x, training=False), reduce_retracing=True)
+    # `predict_on_batch` gives the batch to every replica of a strategy; a partial, as TensorFlow counts the traces of a
+    # lambda over all teachers, and warns of the fifth
+    return tf.function(functools.partial(teacher, training=False), reduce_retracing=True)
 
 
 def write_pass(manifest, speak, dataset, seed, verbose=1):

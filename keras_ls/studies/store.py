@@ -10,9 +10,10 @@ import numpy as np
 
 from keras_ls import data, models
 from keras_ls.data.splits import PARTS
+from keras_ls.distillation import TeacherCache
 from keras_ls.files import write_beside
 
-FOLDERS = ("models", "predictions", "features", "said")
+FOLDERS = ("models", "predictions", "features", "teacher_caches")
 BATCH = 1000  # examples a forward pass: a convolution of a whole dataset would not fit
 
 
@@ -75,7 +76,7 @@ class Store:
             raise OSError(
                 f"Expected a directory that can be written. Received: {self.directory} ({error.strerror})."
             ) from error
-        self._models, self._predictions = {}, {}
+        self._models, self._predictions, self._caches = {}, {}, {}
 
     def has(self, training):
         """Whether this training is done."""
@@ -87,8 +88,8 @@ class Store:
             path = self._path("models", training, "keras")
             network = _read(path, keras.models.load_model)
             if network is None:
-                said = None if training.teacher is None else self.teacher_outputs(training)
-                network = training.run(said, self.strategy)
+                cache = None if training.teacher is None else self.teacher_cache(training)
+                network = training.run(cache, self.strategy)
                 write_beside(path, network.save)
             self._models[training] = network
         return self._models[training]
@@ -100,17 +101,13 @@ class Store:
             self._predictions[training] = Predictions(logits, lambda: self._geometry(training))
         return self._predictions[training]
 
-    def teacher_outputs(self, training):
-        """What the teacher says to what its student sees in training."""
-        if not training.augmented:
-            return self.predictions(training.teacher).logits["train"]
-        path = self._path("said", training.lesson(), "npy")
-        logits = _read(path, np.load)
-        if logits is None:
-            teacher = self.model(training.teacher)
-            logits = np.concatenate([_forward(teacher, x) for x, _ in training.stream().batch(BATCH)])
-            write_beside(path, lambda p: np.save(p, logits))
-        return logits
+    def teacher_cache(self, training):
+        """What the teacher says to what its student sees in training; shared by the students that see the same."""
+        lesson = training.lesson()
+        if lesson not in self._caches:
+            cache = TeacherCache(self._path("teacher_caches", lesson, "cache"))
+            self._caches[lesson] = training.write_cache(cache, self.model(training.teacher))
+        return self._caches[lesson]
 
     def _logits(self, training):
         network = self.model(training)

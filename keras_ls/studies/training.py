@@ -136,12 +136,11 @@ class Training:
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
-    def run(self, teacher_outputs=None, strategy=None):
+    def run(self, cache=None, strategy=None):
         """Trains and returns the network.
 
         Args:
-            teacher_outputs: the teacher's logits, where `self.teacher` names one: one row a training example, or, where
-                images are augmented, one an element of `stream()`.
+            cache: a `TeacherCache` that `write_cache` has written, where `self.teacher` names a teacher.
             strategy: a `tf.distribute` strategy, or None.
 
         Returns:
@@ -156,37 +155,49 @@ class Training:
         for variable, value in zip(step.trainer.optimizer.variables, step.optimizer_start):
             variable.assign(value)
         # one long epoch: at this size Keras's own work between epochs takes longer than the epochs
-        batches = self.stream(teacher_outputs).batch(self.batch_size).prefetch(2)
-        step.trainer.fit(batches, shuffle=False, verbose=0)
+        step.trainer.fit(self.batches(cache).prefetch(2), shuffle=False, verbose=0)
         network.set_weights(step.student.get_weights())
         return network
 
-    def stream(self, teacher_outputs=None):
-        """Every example of every epoch, augmented and in the order of training: `(x, y)`; the same each time.
+    def batches(self, cache=None):
+        """Batches `(x, y)` of all epochs in the order of training, the same each time; joined with a `TeacherCache`."""
+        batches = self._stream().batch(self.batch_size)
+        if cache is None:
+            return batches.map(lambda i, example: example)
+        return cache.join(batches, self.seed if self.augmented else None)
 
-        With `teacher_outputs`, as for `run`, x is `{"inputs": x, "teacher_outputs": row}`.
-        """
+    def write_cache(self, cache, teacher):
+        """Asks a teacher about all that a student sees in this training, each thing once; returns the cache."""
+        settings = {"batch_size": 1000, "shard_size": 100_000, "verbose": 0}
+        if not self.augmented:
+            return cache.write(teacher, self._examples().enumerate(), **settings)
+        # a stream made anew each time, as a shuffled one goes on to another order when it is read again
+        return cache.write(teacher, lambda seed: self._stream(), [self.seed], **settings)
+
+    def _examples(self):
         x, y = data.load(self.dataset).train
-        x, y = x[: self.examples], y[: self.examples]
-        if teacher_outputs is not None and not self.augmented:
-            x = {"inputs": x, "teacher_outputs": teacher_outputs}
-        examples = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(len(y), seed=self.seed).repeat(self.epochs)
-        if self.crop is not None:
-            crop = data.random_crop_and_flip(self.crop, self.seed)
-            examples = examples.enumerate().map(crop, num_parallel_calls=tf.data.AUTOTUNE)
-        if self.shift is not None:
-            shift = data.random_shift(self.shift, self.seed)
-            examples = examples.enumerate().map(shift, num_parallel_calls=tf.data.AUTOTUNE)
-        if teacher_outputs is not None and self.augmented:
-            said = tf.data.Dataset.from_tensor_slices(teacher_outputs)
-            examples = tf.data.Dataset.zip(examples, said).map(
-                lambda example, z: ({"inputs": example[0], "teacher_outputs": z}, example[1])
-            )
-        return examples
+        return tf.data.Dataset.from_tensor_slices((x[: self.examples], y[: self.examples]))
+
+    def _stream(self):
+        """`(id, (x, y))` of all epochs; ids number the images, or, where each is augmented anew, what becomes of them."""
+        count = len(data.load(self.dataset).train[1][: self.examples])
+        tf.random.set_seed(self.seed)  # of which the order depends, too
+        if not self.augmented:
+            return self._examples().enumerate().shuffle(count, seed=self.seed).repeat(self.epochs)
+        stream = self._examples().shuffle(count, seed=self.seed).repeat(self.epochs).enumerate()
+        for augment, size in ((data.random_crop_and_flip, self.crop), (data.random_shift, self.shift)):
+            if size is not None:
+                change = augment(size, self.seed)
+                stream = stream.map(
+                    lambda i, example, change=change: (i, change(i, example)), num_parallel_calls=tf.data.AUTOTUNE
+                )
+        return stream
 
     def lesson(self):
-        """The same stream and teacher with all that they do not depend on at its default: equal for equal lessons."""
-        kept = ("dataset", "examples", "crop", "shift", "teacher", "epochs", "seed")
+        """A training that asks the same teacher the same, with all else at its default."""
+        kept = ("dataset", "examples", "crop", "shift", "teacher")
+        if self.augmented:
+            kept += ("epochs", "seed")
         return Training(**{name: getattr(self, name) for name in kept})
 
     @property

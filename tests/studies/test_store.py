@@ -52,13 +52,15 @@ def test_a_student_learns_from_what_its_teacher_says_to_the_same_images(first, t
     monkeypatch.setitem(data.DATASETS, "digits-images", images)
     student = dataclasses.replace(student, teacher=dataclasses.replace(TEACHER, dataset="digits-images"))
     store = Store(tmp_path)
-    teacher, said = store.model(student.teacher), store.teacher_outputs(student)
-    seen = list(student.stream(said).batch(200))
+    teacher, seen = store.model(student.teacher), list(student.batches(store.teacher_cache(student)))
     assert sum(len(y) for _, y in seen) == 2 * 700
     for x, _ in seen:
         np.testing.assert_allclose(teacher(x["inputs"]), x["teacher_outputs"], atol=1e-5)
     moved = {image.tobytes() for x, _ in seen for image in x["inputs"].numpy()}
     assert (len(moved) > 1000) == bool(change)  # two epochs of 700 images, each shifted anew
+    for (joined, y), (x, labels) in zip(seen, student.batches()):
+        np.testing.assert_array_equal(joined["inputs"], x)
+        np.testing.assert_array_equal(y, labels)
 
 
 def images():
