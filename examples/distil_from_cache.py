@@ -1,7 +1,10 @@
-"""A student of cached logits is the student of the teacher itself, and an epoch costs what the student alone costs.
+"""A student of cached logits is the student of the teacher itself, and its epochs do without the teacher.
 
-Run: python examples/distil_from_cache.py --epochs 30   (TIME)
-Result: RESULT
+Run: python examples/distil_from_cache.py --epochs 30   (about 40 s of CPU)
+Result: on noisy digits, each shifted anew by up to a pixel in every epoch, the students of the live teacher and of the
+cache have the same test accuracy, .719, and the student alone .613 (one seed, 697 test digits: ± .04). An epoch of 700
+digits took 132 ms of CPU with the teacher, 110 from the cache and 105 without either; the network is so small that
+calls cost more than arithmetic. Writing the 30 passes took 5 s, once for however many students.
 """
 
 import argparse
