@@ -28,7 +28,7 @@ def distiller(make, seed=0):
         for width in (9, 6)
     )
     model = kls.Distiller(teacher, student, [make()], student_loss_weight=0.3)
-    model.compile(keras.optimizers.SGD(0.5), kls.losses.SmoothedCrossentropy(0.1), jit_compile=False)
+    model.compile(keras.optimizers.SGD(0.05), kls.losses.SmoothedCrossentropy(0.1), jit_compile=False)
     return model
 
 
