@@ -1,4 +1,4 @@
-"""Four logical CPU devices for every test on TensorFlow, so that replicas can be compared on any machine.
+"""Two logical CPU devices for every test on TensorFlow, so that replicas can be compared on any machine.
 
 `make test-backends` runs part of the tests with KERAS_BACKEND=jax and KERAS_BACKEND=torch.
 """
@@ -17,7 +17,7 @@ if BACKEND == "tensorflow":
     import tensorflow as tf
 
     tf.config.set_logical_device_configuration(
-        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4
+        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
     )
 
 # programs that tests start in processes of their own
@@ -35,15 +35,6 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def two_replicas():
-    return _mirrored(2)
+    import keras_ls as kls
 
-
-@pytest.fixture(scope="session")
-def four_replicas():
-    return _mirrored(4)
-
-
-def _mirrored(count):
-    from keras_ls.distribute import MirroredStrategy
-
-    return MirroredStrategy([f"CPU:{i}" for i in range(count)])
+    return kls.distribute.strategy("mirrored")
