@@ -7,7 +7,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 ROOMS = [
-    *("ops", "losses", "metrics", "calibrators", "distillation", "translation", "plots", "callbacks"),
+    *("files", "ops", "losses", "metrics", "calibrators", "distillation", "translation", "plots", "callbacks"),
     *("data", "models", "distribute", "export", "studies", "cli"),
 ]
 # run on any Keras backend: TensorFlow only inside the functions that need it

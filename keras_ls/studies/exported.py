@@ -8,9 +8,10 @@ import pathlib
 from keras_ls import data
 from keras_ls.calibrators import TemperatureScaling
 from keras_ls.export import export_saved_model
+from keras_ls.files import write_beside
 from keras_ls.studies.calibration_study import CalibrationStudy
 from keras_ls.studies.report import read_results
-from keras_ls.studies.store import Store, write_beside
+from keras_ls.studies.store import Store
 
 
 def export_models(directory, to):

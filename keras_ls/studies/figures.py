@@ -3,8 +3,8 @@
 import io
 
 from keras_ls import plots
+from keras_ls.files import write_beside
 from keras_ls.plots.canvas import unseen_figure
-from keras_ls.studies.store import write_beside
 
 WIDTH = {
     "ClasswiseReliabilityDisplay": 3.6,

@@ -7,10 +7,10 @@ import keras
 import numpy as np
 
 from keras_ls.export import export_saved_model
+from keras_ls.files import write_beside
 from keras_ls.plots import ReliabilityDisplay
 from keras_ls.studies.recalibration import AS_GIVEN, CALIBRATORS, ERRORS, SCORES
 from keras_ls.studies.result import Figure, StudyResult, Table, provenance
-from keras_ls.studies.store import write_beside
 
 
 def compare(study, found, fingerprints):

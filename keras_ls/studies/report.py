@@ -4,9 +4,9 @@ import base64
 import html
 import pathlib
 
+from keras_ls.files import write_beside
 from keras_ls.studies.figures import png
 from keras_ls.studies.result import StudyResult
-from keras_ls.studies.store import write_beside
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222; }

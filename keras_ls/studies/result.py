@@ -5,8 +5,8 @@ import json
 import platform
 import sys
 
+from keras_ls.files import write_beside
 from keras_ls.ops.checks import checked_choice
-from keras_ls.studies.store import write_beside
 
 FORMAT = 1
 

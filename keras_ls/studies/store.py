@@ -1,7 +1,6 @@
 """Trained models and their predictions on disk, each under the hash of what it depends on."""
 
 import dataclasses
-import os
 import pathlib
 import tempfile
 import zipfile
@@ -11,6 +10,7 @@ import numpy as np
 
 from keras_ls import data, models
 from keras_ls.data.splits import PARTS
+from keras_ls.files import write_beside
 
 BATCH = 1000  # examples a forward pass: a convolution of a whole dataset would not fit
 
@@ -105,22 +105,6 @@ class Store:
     def _path(self, folder, training, suffix):
         key = training.key(data.load(training.dataset).fingerprint)
         return self.directory / folder / f"{training.name}-{key}.{suffix}"
-
-
-def write_beside(path, write):
-    """Calls `write(temporary path)` and renames the result to `path`: a kill leaves the old file or the new one.
-
-    Args:
-        path: where to.
-        write: a function of a path that has the same suffix.
-    """
-    path = pathlib.Path(path)
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _read(path, read):

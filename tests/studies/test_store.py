@@ -8,7 +8,6 @@ import pytest
 
 from keras_ls import data
 from keras_ls.studies import Store, Training
-from keras_ls.studies.store import write_beside
 
 TEACHER = Training("digits-noise", (8,), epochs=2)
 STUDENT = Training("digits-noise", (4,), epochs=2, teacher=TEACHER, temperature=2.0)
@@ -74,20 +73,6 @@ def test_seeds_differ_though_they_share_a_compiled_step(first, tmp_path):
     _, predictions = first
     other = Store(tmp_path).predictions(dataclasses.replace(STUDENT, seed=1))
     assert np.abs(other.logits["test"] - predictions.logits["test"]).max() > 0.1
-
-
-def test_write_beside_leaves_the_old_file_when_the_new_one_fails(tmp_path):
-    path = tmp_path / "result.json"
-    path.write_text("old")
-
-    def fail(temporary):
-        temporary.write_text("half")
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        write_beside(path, fail)
-    assert path.read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
 
 
 def test_a_directory_that_cannot_be_written_is_an_error_at_once(tmp_path):

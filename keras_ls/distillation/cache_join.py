@@ -1,0 +1,126 @@
+"""What a teacher said, looked up by id in a `tf.data` graph."""
+
+import numpy as np
+
+from keras_ls.distillation.cache_examples import check_examples, checksums, inputs_of
+
+
+def join(dataset, shards, shape, in_memory, verify):
+    """`(id, (x, ...))` → `({"inputs": x, "teacher_outputs": logits}, ...)`, for examples or batches.
+
+    Everything but reading memory-mapped rows is TensorFlow's, without the interpreter.
+
+    Args:
+        dataset: a `tf.data.Dataset`.
+        shards: arrays of rows.
+        shape: shape of one example's logits.
+        in_memory: whether to hold the rows in tensors.
+        verify: whether to compare the checksums of the inputs.
+
+    Returns:
+        A `tf.data.Dataset`.
+    """
+    import tensorflow as tf
+
+    batched = check_examples(dataset)
+    find, known_checks = _lookup(shards)
+    read = (_from_memory if in_memory else _from_disk)(shards, shape)
+
+    def joined(ids, example):
+        x = inputs_of(example)
+        if not batched:
+            ids, x = ids[None], tf.nest.map_structure(lambda part: part[None], x)
+        rows, assertions = find(tf.cast(ids, "int64"))
+        if verify:
+            stale = tf.gather(known_checks, rows) != checksums(x)
+            assertions.append(
+                _assert_none(
+                    stale,
+                    ids,
+                    "Expected the inputs that the teacher saw. Received others (the dataset was edited, its ids are of "
+                    "other examples, or the augmentation has another seed); write the cache again, or join the pass "
+                    "of that seed. The ids:",
+                )
+            )
+        with tf.control_dependencies(assertions):
+            logits = _expanded(read(tf.identity(rows)), shape)
+        both = {"inputs": inputs_of(example), "teacher_outputs": logits if batched else logits[0]}
+        return (both, *example[1:]) if isinstance(example, tuple) else both
+
+    return dataset.map(joined, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+def _lookup(shards):
+    """A function of ids that returns rows, counted over all shards, and assertions; and the checksums of the rows."""
+    import tensorflow as tf
+
+    ids = np.concatenate([shard["id"] for shard in shards])
+    order = np.argsort(ids)
+    known, order = tf.constant(ids[order]), tf.constant(order)
+
+    def find(wanted):
+        place = tf.minimum(tf.searchsorted(known, wanted), len(ids) - 1)
+        missing = tf.gather(known, place) != wanted
+        message = "Expected ids that are in the cache. Received ids that are not; write the cache of the whole dataset:"
+        return tf.gather(order, place), [_assert_none(missing, wanted, message)]
+
+    return find, tf.constant(np.concatenate([shard["checksum"] for shard in shards]))
+
+
+def _assert_none(wrong, ids, message):
+    import tensorflow as tf
+
+    # the bare operation: `tf.debugging.Assert` adds a conditional function around it
+    return tf.raw_ops.Assert(condition=~tf.reduce_any(wrong), data=[message, tf.boolean_mask(ids, wrong)], summarize=5)
+
+
+def _from_memory(shards, shape):
+    import tensorflow as tf
+
+    rows = np.concatenate(shards)
+    fields = {name: tf.constant(np.ascontiguousarray(rows[name])) for name in _stored(rows.dtype)}
+    return lambda positions: {name: tf.gather(field, positions) for name, field in fields.items()}
+
+
+def _from_disk(shards, shape):
+    import tensorflow as tf
+
+    starts = np.cumsum([0] + [len(shard) for shard in shards])
+    kinds = shards[0].dtype
+
+    def fetch(positions):
+        rows = np.empty(len(positions), kinds)
+        owners = np.searchsorted(starts, positions, side="right") - 1
+        for owner in np.unique(owners):
+            mine = owners == owner
+            rows[mine] = shards[owner][positions[mine] - starts[owner]]
+        return [np.ascontiguousarray(rows[name]) for name in _stored(kinds)]
+
+    def read(positions):
+        types = [tf.as_dtype(kinds[name].base) for name in _stored(kinds)]
+        found = tf.numpy_function(fetch, [positions], types, stateful=False)
+        return {
+            name: tf.ensure_shape(values, (None, *kinds[name].shape)) for name, values in zip(_stored(kinds), found)
+        }
+
+    return read
+
+
+def _stored(kinds):
+    return [name for name in kinds.names if name not in ("id", "checksum")]
+
+
+def _expanded(fields, shape):
+    """As `expand` of `cache_rows`, in a graph."""
+    import tensorflow as tf
+
+    values = tf.cast(fields["values"], "float32") + fields["offset"][..., None]
+    if "index" not in fields:
+        return values
+    num_classes, kept = shape[-1], values.shape[-1] - 1
+    flat = tf.reshape(values, (-1, kept + 1))
+    index = tf.reshape(tf.cast(fields["index"], "int32"), (-1, kept))
+    row = tf.repeat(tf.range(tf.shape(flat)[0])[:, None], kept, axis=1)
+    logits = tf.repeat(flat[:, -1:], num_classes, axis=1)
+    logits = tf.tensor_scatter_nd_update(logits, tf.stack([row, index], axis=-1), flat[:, :-1])
+    return tf.reshape(logits, (-1, *shape))

@@ -1,0 +1,247 @@
+"""A teacher's logits on disk, so that it speaks once for many epochs and many students."""
+
+import functools
+import math
+import pathlib
+
+from keras_ls.distillation.cache_examples import check_examples, checked_batches, views
+from keras_ls.distillation.cache_manifest import CacheManifest
+from keras_ls.distillation.cache_writing import checked_logits, in_inference_mode, write_pass
+from keras_ls.distillation.teacher_fingerprint import teacher_fingerprint
+from keras_ls.files import one_writer, remove_unfinished
+from keras_ls.ops.checks import checked_choice, checked_class, checked_count, checked_positive
+
+IN_MEMORY = 2 << 30  # bytes; more than that is memory-mapped
+
+
+class TeacherCache:
+    """A directory of a teacher's logits by example id and augmentation seed, which refuses what does not belong to it.
+
+    Logits are `values + offset`, in float32 exact, in float16 relative to the largest. With `top_k`, k logits are kept,
+    and each of the K - k others is restored as `log mean exp(z)` over them: softmax is right for the k classes and for
+    the sum of the others, at other temperatures nearly. `kl_error` is what that costs, measured as it is written.
+
+    Every row carries 64 bits of a hash of its input: rows are joined by id, and another input under an id that is known
+    (an edited dataset, other ids, another augmentation seed) is an error when it is read. Shards carry SHA-256 sums,
+    are read without pickle, and appear whole: a writer that was killed goes on where it was, to the same bytes.
+
+    Datasets are `tf.data` (on whatever Keras backend) of `(id, (x, ...))`, as `dataset.enumerate()` gives them.
+
+    Args:
+        directory: where the cache is, or is to be.
+        teacher: a model to check that the cache is its own, or None.
+
+    Attributes:
+        directory: a `pathlib.Path`.
+
+    Raises:
+        ValueError: for a cache of another teacher or format, or one that is truncated or corrupted.
+
+    Examples:
+        >>> import keras, numpy as np, tempfile, tensorflow as tf, keras_ls as kls
+        >>> teacher = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, kernel_initializer="ones")])
+        >>> data = tf.data.Dataset.from_tensor_slices((np.eye(2, dtype="float32"), [0, 1])).enumerate()
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     cache = kls.distillation.TeacherCache(folder).write(teacher, data, verbose=0)
+        ...     x, y = next(iter(cache.join(data.shuffle(2).batch(2))))
+        >>> x["teacher_outputs"].numpy().tolist(), cache.kl_error
+        ([[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]], {1.0: {'mean': 0.0, 'max': 0.0}})
+    """
+
+    def __init__(self, directory, teacher=None):
+        self.directory = pathlib.Path(directory)
+        self._compared = set()  # shards whose SHA-256 was found right
+        self._manifest = CacheManifest.read(self.directory)
+        if teacher is not None:
+            self.check(teacher)
+
+    @property
+    def manifest(self):
+        """A dict of what the cache holds, as in its `manifest.json`."""
+        return self._written().facts
+
+    @property
+    def augmentation_seeds(self):
+        """Seeds of the passes that are complete; `[None]` for a dataset without augmentation."""
+        return self._written().seeds()
+
+    @property
+    def num_classes(self):
+        """K."""
+        return self.manifest["shape"][-1]
+
+    @property
+    def kl_error(self):
+        """Temperature → `{"mean", "max"}` in nats: `KL(softmax(z / T) ‖ softmax(ẑ / T))`, ẑ the logits as restored."""
+        return self._written().kl_error()
+
+    def check(self, teacher):
+        """Raises `ValueError` when `teacher` is not, weight by weight, the one that the cache is of."""
+        written, found = self.manifest["teacher"], teacher_fingerprint(teacher)
+        if found != written:
+            raise ValueError(
+                f"Expected the teacher of the cache {self.directory} (fingerprint {written[:12]}…). Received: another "
+                f"teacher ({found[:12]}…). The cache is stale for it: write another one, or give that teacher."
+            )
+
+    def write(
+        self,
+        teacher,
+        dataset,
+        augmentation_seeds=None,
+        batch_size=256,
+        dtype="float32",
+        top_k=None,
+        shard_size=16384,
+        temperatures=(1.0,),
+        dataset_name=None,
+        verbose=1,
+    ):
+        """Runs the teacher, in inference mode, over a dataset, once a seed; goes on where another call was stopped.
+
+        Args:
+            teacher: a built `keras.Model` that returns logits `[N, ..., K]`.
+            dataset: a `tf.data.Dataset` of `(id, (x, ...))` in a fixed order; with augmentation, a function of a seed
+                that returns one.
+            augmentation_seeds: the seeds, integers; None for one pass without augmentation. More can be added later.
+            batch_size: examples a forward pass.
+            dtype: "float32" or "float16".
+            top_k: how many logits to keep of each example, fewer than K; None for all.
+            shard_size: examples a file, rounded up to whole batches.
+            temperatures: T to measure `kl_error` at.
+            dataset_name: to tell caches apart by, in the manifest.
+            verbose: 1 to show the progress, 0 for silence.
+
+        Returns:
+            The cache.
+
+        Raises:
+            ValueError: for another teacher, dataset or settings than those of a cache that is there.
+            RuntimeError: when another process is writing it.
+            OSError: for a directory that cannot be written.
+        """
+        batch_size = checked_count("batch_size", batch_size)
+        shard_size = math.ceil(checked_count("shard_size", shard_size) / batch_size) * batch_size
+        settings = {
+            "dataset_name": dataset_name,
+            "dtype": checked_choice("dtype", dtype, ("float32", "float16")),
+            "top_k": None if top_k is None else checked_count("top_k", top_k),
+            "batch_size": batch_size,
+            "shard_size": shard_size,
+            "temperatures": [checked_positive("temperatures", t) for t in temperatures],
+        }
+        passes, speak = views(dataset, augmentation_seeds), in_inference_mode(teacher)
+        with one_writer(self.directory):
+            remove_unfinished(self.directory)
+            self._manifest = CacheManifest.read(self.directory)
+            if self._manifest is None:
+                first = next(checked_batches(next(iter(passes.values()))(), batch_size).as_numpy_iterator(), None)
+                if first is None:
+                    raise ValueError("Expected at least one example. Received: an empty dataset.")
+                shape = checked_logits(speak(first[2])).shape[1:]
+                if top_k is not None and top_k >= shape[-1]:
+                    raise ValueError(f"Expected `top_k` below the {shape[-1]} classes. Received: {top_k}.")
+                self._manifest = CacheManifest.start(self.directory, teacher_fingerprint(teacher), settings, shape)
+            self.check(teacher)
+            self._check_settings(settings)
+            for seed, view in passes.items():
+                write_pass(self._manifest, speak, view(), seed, verbose)
+        return self
+
+    def verify(self):
+        """Compares every shard with its SHA-256 sum; raises `ValueError` for a truncated or corrupted one."""
+        for one in self.manifest["passes"]:
+            for shard in one["shards"]:
+                self._manifest.read_shard(shard, in_memory=False)
+
+    def join(self, dataset, augmentation_seed=None, verify=True, in_memory=None):
+        """Gives every example of a dataset what the teacher said of it, by its id.
+
+        Args:
+            dataset: `(id, (x, ...))`, before or after `shuffle` and `batch`; quickest after `batch`.
+            augmentation_seed: the seed of the pass, that of the dataset's augmentation.
+            verify: whether to compare the inputs with those that the teacher saw.
+            in_memory: whether to hold the pass in memory; None up to 2 GB. Otherwise it is memory-mapped.
+
+        Returns:
+            A dataset of `({"inputs": x, "teacher_outputs": logits}, ...)` without ids, to `fit` a `Distiller` of a
+            `CachedTeacher` with. Reading it raises `tf.errors.InvalidArgumentError` for ids that are not in the cache
+            and inputs that the teacher did not see.
+
+        Raises:
+            ValueError: for a seed that is not in the cache, and a damaged cache.
+        """
+        from keras_ls.distillation.cache_join import join
+
+        manifest, seed = self._written(), checked_class("augmentation_seed", augmentation_seed)
+        check_examples(dataset)
+        one = manifest.one_pass(seed)
+        if one is None or not one["complete"]:
+            state = "which is not there" if one is None else "which is not complete; call write() again to go on"
+            raise ValueError(
+                f"Expected `augmentation_seed` to be one of {manifest.seeds()}, as in the cache. "
+                f"Received: {seed}, {state}."
+            )
+        if in_memory is None:
+            in_memory = sum(shard["bytes"] for shard in one["shards"]) <= IN_MEMORY
+        shards = [
+            manifest.read_shard(shard, in_memory, compare=shard["sha256"] not in self._compared)
+            for shard in one["shards"]
+        ]
+        self._compared.update(shard["sha256"] for shard in one["shards"])
+        return join(dataset, shards, manifest.facts["shape"], in_memory, verify)
+
+    def epochs(self, view, augmentation_seeds=None, batch_size=32, shuffle_seed=0, shuffle_buffer=None, verify=True):
+        """A training stream: for each seed its augmented dataset, shuffled, batched and joined, one after the other.
+
+        `fit(stream, epochs=len(seeds), steps_per_epoch=math.ceil(N / batch_size))` then trains an epoch a seed.
+
+        Args:
+            view: a function of a seed that returns a dataset of `(id, (x, ...))`, not batched.
+            augmentation_seeds: seeds in the order of the epochs; None for all in the cache.
+            batch_size: examples a batch.
+            shuffle_seed: of the orders, another one each epoch; None to leave the order as it is.
+            shuffle_buffer: examples that `shuffle` holds; None for all of them.
+            verify: as in `join`.
+
+        Returns:
+            A `tf.data.Dataset`.
+
+        Raises:
+            ValueError: as `join`.
+        """
+        import tensorflow as tf
+
+        manifest = self._written()
+        seeds = manifest.seeds() if augmentation_seeds is None else list(augmentation_seeds)
+        shards = [shard for one in manifest.facts["passes"] for shard in one["shards"]]
+        in_memory = sum(shard["bytes"] for shard in shards) <= IN_MEMORY
+        streams = []
+        for epoch, seed in enumerate(seeds):
+            data = view(seed)
+            if check_examples(data):
+                raise ValueError("Expected `view` to return single examples. Received: batches. Leave batch() out.")
+            if shuffle_seed is not None:
+                buffer = shuffle_buffer or max(one["examples"] for one in manifest.facts["passes"] if one["complete"])
+                data = data.shuffle(buffer, seed=shuffle_seed + epoch, reshuffle_each_iteration=False)
+            streams.append(self.join(data.batch(batch_size), seed, verify, in_memory))
+        if not streams:
+            raise ValueError("Expected at least one augmentation seed. Received: none.")
+        return functools.reduce(tf.data.Dataset.concatenate, streams).prefetch(tf.data.AUTOTUNE)
+
+    def _written(self):
+        self._manifest = self._manifest or CacheManifest.read(self.directory)
+        if self._manifest is None:
+            raise ValueError(
+                f"Expected a cache that was written. Received: {self.directory}, without manifest. Call write() first."
+            )
+        return self._manifest
+
+    def _check_settings(self, settings):
+        there = self._manifest.facts["settings"]
+        for name, value in settings.items():
+            if there[name] != value:
+                raise ValueError(
+                    f"Expected {name}={there[name]!r}, as the cache in {self.directory} was written with. "
+                    f"Received: {value!r}. Write to another directory."
+                )
