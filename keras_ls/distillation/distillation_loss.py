@@ -1,14 +1,91 @@
 """The base of the distillation losses: a Keras loss whose `y_true` is what the teacher says."""
 
+import keras
+
+from keras_ls.losses.reduction import reduce_over_replicas
 from keras_ls.losses.replica_exact_loss import ReplicaExactLoss
+from keras_ls.ops.masks import over_leading, zero_where_dropped
 
 
 class DistillationLoss(ReplicaExactLoss):
     """A loss between a teacher's and a student's outputs, per example, with weights, masks and replicas as any loss.
 
-    Subclasses implement `call(teacher_outputs, student_outputs)` and return one value an example.
+    Subclasses implement `call(teacher_outputs, student_outputs)` and return one value an example; with `needs_labels`,
+    `call(teacher_outputs, student_outputs, labels)`.
+
+    Attributes:
+        teacher_layer_name: which features of the teacher the loss compares: None for its output, a layer's name, a path
+            through nested models such as "encoder/block_2/conv", or a list of them.
+        student_layer_name: of the student, likewise.
+        needs_labels: whether the loss wants the true labels, too.
+        projector: a Keras layer that the loss trains along with the student, or None.
     """
 
-    def compute_loss(self, teacher_outputs, student_outputs, sample_weight=None):
+    teacher_layer_name = None
+    student_layer_name = None
+    needs_labels = False
+    projector = None
+
+    def build(self, teacher_shape, student_shape):
+        """Makes the variables of the loss, if it has some, for features of these shapes."""
+
+    @property
+    def trainable_variables(self):
+        """Those of the projector."""
+        return [] if self.projector is None else self.projector.trainable_variables
+
+    def __call__(self, y_true, y_pred, sample_weight=None, labels=None):
+        """Reduces `call`, with weights and masks, over the batch of all replicas; the sum of it for several layers."""
+        with keras.name_scope(self.name):
+            if not isinstance(self.student_layer_name, list):
+                return self.reduced(y_true, y_pred, sample_weight, labels)
+            count = len(self.student_layer_name)
+            if len(y_true) != count or len(y_pred) != count:
+                raise ValueError(
+                    f"Expected lists of {count} features, one a layer name. "
+                    f"Received: {len(y_true)} of the teacher and {len(y_pred)} of the student."
+                )
+            return sum(self.reduced(t, s, sample_weight, labels) for t, s in zip(y_true, y_pred))
+
+    def reduced(self, y_true, y_pred, sample_weight=None, labels=None):
+        """The reduced loss of one pair of outputs or features."""
+        teacher, student, keep = self.without_dropped(y_true, y_pred)
+        losses = self.call(teacher, student, *self.checked_labels(labels, keep))
+        return reduce_over_replicas(losses, sample_weight, over_leading(keep, len(losses.shape)), self.reduction)
+
+    def checked_labels(self, labels, keep):
+        """A tuple of the labels for a loss that needs them, of nothing for others."""
+        if not self.needs_labels:
+            return ()
+        if labels is None:
+            raise ValueError(
+                f"Expected `labels` for {self.name!r}. Received: None. A Distiller hands on the `y` that it is fitted "
+                "to; elsewhere call the loss with `labels=y`."
+            )
+        labels = keras.ops.convert_to_tensor(labels)
+        return (labels if keep is None else zero_where_dropped(labels, keep, self.axis),)
+
+    def compute_loss(self, teacher_outputs, student_outputs, sample_weight=None, labels=None):
         """The reduced loss, in the argument order of `keras.distillation`."""
-        return self(teacher_outputs, student_outputs, sample_weight)
+        return self(teacher_outputs, student_outputs, sample_weight, labels)
+
+
+def checked_layer_names(teacher_layer_name, student_layer_name, several=True):
+    """`(teacher_layer_name, student_layer_name)`, each None or a string, or both lists of these of one length."""
+
+    def is_name(name):
+        return name is None or (isinstance(name, str) and name != "")
+
+    def is_list(names):
+        return several and isinstance(names, (list, tuple)) and len(names) > 0 and all(map(is_name, names))
+
+    teacher, student = teacher_layer_name, student_layer_name
+    if is_name(teacher) and is_name(student):
+        return teacher, student
+    if is_list(teacher) and is_list(student) and len(teacher) == len(student):
+        return list(teacher), list(student)
+    lists = ", or lists of as many of them" if several else ""
+    raise ValueError(
+        f"Expected `teacher_layer_name` and `student_layer_name` to be names or None{lists}. "
+        f"Received: {teacher_layer_name!r} and {student_layer_name!r}."
+    )

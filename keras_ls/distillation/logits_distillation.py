@@ -4,7 +4,8 @@ import keras
 
 from keras_ls import ops
 from keras_ls.distillation.distillation_loss import DistillationLoss
-from keras_ls.ops.checks import checked_positive
+from keras_ls.losses.coefficient import Coefficient, number
+from keras_ls.ops.checks import check_same_shape, checked_choice, checked_positive
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
@@ -19,9 +20,18 @@ class LogitsDistillation(DistillationLoss):
         temperature: T > 0, of the teacher.
         student_temperature: T_s > 0; None for T.
         scale_by_temperature: whether to multiply by T².
+        divergence: "forward_kl" (default, the formula above), "reverse_kl" (`KL(p_student ‖ p_teacher)`, for a student
+            too small to follow the teacher everywhere: it keeps to classes that the teacher finds likely) or
+            "jensen_shannon" (of both with their mean: bounded by log 2, so that no example rules the batch).
+        standardize: whether each logit vector first gets mean 0 and standard deviation 1, so that the student need not
+            match the scale of the teacher's logits. Logits of -∞ have no standard deviation, and give NaN.
         reduction: "sum_over_batch_size" (default), "sum", "mean_with_sample_weight" or "none".
         name: name of the loss, and of its log.
         dtype: "float32" or "float64".
+
+    Attributes:
+        temperature: T, a `keras.Variable`, to assign to while training.
+        student_temperature: T_s, likewise, or None.
 
     Call arguments:
         - `y_true`: the teacher's logits `[..., K]`.
@@ -43,42 +53,52 @@ class LogitsDistillation(DistillationLoss):
         0.5754
 
     Reference:
-        Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015.
+        Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015; `standardize`: Sun et al.,
+        "Logit Standardization in Knowledge Distillation", 2024.
     """
+
+    temperature = Coefficient(checked_positive)
+    student_temperature = Coefficient(checked_positive, optional=True)
 
     def __init__(
         self,
         temperature=3.0,
         student_temperature=None,
         scale_by_temperature=True,
+        divergence="forward_kl",
+        standardize=False,
         reduction="sum_over_batch_size",
         name="logits_distillation",
         dtype=None,
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.temperature = checked_positive("temperature", temperature)
-        if student_temperature is not None:
-            student_temperature = checked_positive("student_temperature", student_temperature)
+        self.temperature = temperature
         self.student_temperature = student_temperature
         self.scale_by_temperature = bool(scale_by_temperature)
+        self.divergence = checked_choice("divergence", divergence, ["forward_kl", "reverse_kl", "jensen_shannon"])
+        self.standardize = bool(standardize)
 
     def call(self, y_true, y_pred):
         """Per-example divergences."""
-        known = all(a is None or b is None or a == b for a, b in zip(y_true.shape, y_pred.shape))
-        if len(y_true.shape) != len(y_pred.shape) or not known:
-            raise ValueError(
-                "Expected teacher and student logits of one shape. "
-                f"Received: teacher {tuple(y_true.shape)}, student {tuple(y_pred.shape)}."
-            )
+        check_same_shape(y_true, y_pred)
         y_true = keras.ops.cast(y_true, y_pred.dtype)
-        divergence = ops.kl_divergence(y_true, y_pred, self.temperature, self.student_temperature)
-        return self.temperature**2 * divergence if self.scale_by_temperature else divergence
+        t = keras.ops.cast(self.temperature.value, y_pred.dtype)
+        t_s = t if self.student_temperature is None else keras.ops.cast(self.student_temperature.value, y_pred.dtype)
+        if self.divergence == "forward_kl":
+            divergence = ops.kl_divergence(y_true, y_pred, t, t_s, self.standardize)
+        elif self.divergence == "reverse_kl":
+            divergence = ops.kl_divergence(y_pred, y_true, t_s, t, self.standardize)
+        else:
+            divergence = ops.jensen_shannon_divergence(y_true, y_pred, t, t_s, self.standardize)
+        return t * t * divergence if self.scale_by_temperature else divergence
 
     def get_config(self):
         """Constructor arguments, for serialisation."""
         return {
             **super().get_config(),
-            "temperature": self.temperature,
-            "student_temperature": self.student_temperature,
+            "temperature": number(self.temperature),
+            "student_temperature": number(self.student_temperature),
             "scale_by_temperature": self.scale_by_temperature,
+            "divergence": self.divergence,
+            "standardize": self.standardize,
         }

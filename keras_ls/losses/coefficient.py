@@ -13,10 +13,13 @@ class Coefficient:
 
     Args:
         checked: function of `(name, value)` that returns the number as a float or raises `ValueError`.
+        optional: whether it may be None instead, which is no variable: from None, or to None, a change takes effect at
+            the next trace.
     """
 
-    def __init__(self, checked):
+    def __init__(self, checked, optional=False):
         self.checked = checked
+        self.optional = optional
 
     def __set_name__(self, owner, name):
         self.name = name
@@ -25,10 +28,13 @@ class Coefficient:
         return self if loss is None else vars(loss)[self.name]
 
     def __set__(self, loss, value):
+        if value is None and self.optional:
+            vars(loss)[self.name] = None
+            return
         number = self.checked(self.name, value)
         with np.errstate(over="ignore"):  # to infinity, which is refused
             self.checked(self.name, float(np.asarray(number).astype(loss.dtype)))  # .99999999 becomes 1
-        if self.name in vars(loss):
+        if vars(loss).get(self.name) is not None:
             vars(loss)[self.name].assign(number)
         else:
             # no autocast: in a layer of half precision that calls the loss, .1 stays .1
@@ -38,6 +44,11 @@ class Coefficient:
 
 
 def number(variable):
-    """A coefficient as the float it was set to: the shortest number with its float32 value, .1 and not .10000000149."""
+    """A coefficient as the float it was set to: the shortest number with its float32 value, .1 and not .10000000149.
+
+    None for the None of an optional one.
+    """
+    if variable is None:
+        return None
     value = variable.numpy()  # which a strategy's scope allows, too
     return float(str(value.dtype.type(value)))

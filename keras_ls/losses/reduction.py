@@ -63,3 +63,23 @@ def _replica_context():
     import tensorflow as tf
 
     return tf.distribute.get_replica_context() if tf.distribute.has_strategy() else None
+
+
+def gather_over_replicas(x):
+    """`x` of all replicas that take this step together, one after the other along the first axis, in their order.
+
+    Shares may differ in size, and be empty. Every replica then computes from all examples; the gradient of what it
+    computes reaches the examples of the other replicas, too.
+    """
+    context = _replica_context()
+    return x if context is None or context.num_replicas_in_sync == 1 else context.all_gather(x, axis=0)
+
+
+def own_share(gathered, count):
+    """The rows of this replica, which put `count` of them in, out of what `gather_over_replicas` returned."""
+    context = _replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return gathered
+    counts = context.all_gather(K.reshape(K.cast(count, "int32"), (1,)), axis=0)
+    start = K.sum(counts[: context.replica_id_in_sync_group])
+    return gathered[start : start + count]

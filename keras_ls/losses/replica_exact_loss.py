@@ -33,22 +33,29 @@ class ReplicaExactLoss(keras.losses.Loss):
         """Boolean mask of the examples that count, or None for all."""
         return None
 
+    def without_dropped(self, y_true, y_pred):
+        """`(y_true, y_pred, keep)`: in the dtype of the computation, zeros for what mask and `valid` drop.
+
+        `keep` is False there; None where every example counts.
+        """
+        mask = get_keras_mask(y_pred)
+        y_true, y_pred = K.convert_to_tensor(y_true), at_least_float32(y_pred)
+        if self.dtype == "float64":
+            y_pred = K.cast(y_pred, "float64")
+        keep = self.valid(y_true, y_pred)
+        if mask is not None:
+            mask = K.cast(mask, "bool")
+            keep = mask if keep is None else K.logical_and(keep, align_leading(mask, keep))
+        if keep is not None:
+            y_true = zero_where_dropped(y_true, keep, self.axis)
+            y_pred = zero_where_dropped(y_pred, keep, self.axis)
+        return y_true, y_pred, keep
+
     def __call__(self, y_true, y_pred, sample_weight=None):
         """Reduces `call`, with weights and masks, over the batch of all replicas."""
-        mask = get_keras_mask(y_pred)
         with keras.name_scope(self.name):
-            y_true, y_pred = K.convert_to_tensor(y_true), at_least_float32(y_pred)
-            if self.dtype == "float64":
-                y_pred = K.cast(y_pred, "float64")
-            keep = self.valid(y_true, y_pred)
-            if mask is not None:
-                mask = K.cast(mask, "bool")
-                keep = mask if keep is None else K.logical_and(keep, align_leading(mask, keep))
-            if keep is not None:
-                y_true = zero_where_dropped(y_true, keep, self.axis)
-                y_pred = zero_where_dropped(y_pred, keep, self.axis)
-            losses = self.call(y_true, y_pred)
-            return reduce_over_replicas(losses, sample_weight, keep, self.reduction)
+            y_true, y_pred, keep = self.without_dropped(y_true, y_pred)
+            return reduce_over_replicas(self.call(y_true, y_pred), sample_weight, keep, self.reduction)
 
     def get_config(self):
         """Constructor arguments, for serialisation."""

@@ -16,11 +16,14 @@ from keras_ls.ops.calibration import (
 from keras_ls.ops.classwise import classwise_bin_statistics, classwise_calibration_error
 from keras_ls.ops.crossentropy import smoothed_crossentropy
 from keras_ls.ops.decomposition import BrierDecomposition, brier_decomposition
-from keras_ls.ops.divergences import kl_divergence
+from keras_ls.ops.decoupling import decoupled_divergences
+from keras_ls.ops.divergences import jensen_shannon_divergence, kl_divergence
+from keras_ls.ops.features import attention_map, cosine_distance
 from keras_ls.ops.fine_cells import fine_cell_index
 from keras_ls.ops.focal import focal_crossentropy
 from keras_ls.ops.geometry import class_plane, class_separation, project
 from keras_ls.ops.penalties import entropy, excess_margin, top_logit_excess
+from keras_ls.ops.relations import angle_error, correlation_distance, distance_error, similarity_error
 from keras_ls.ops.resampling import BootstrapInterval, CalibrationTest, bootstrap_interval, calibration_test
 from keras_ls.ops.selective import risk_coverage_area, risk_coverage_area_of_groups
 from keras_ls.ops.smooth_calibration import (
@@ -29,6 +32,7 @@ from keras_ls.ops.smooth_calibration import (
     smooth_calibration_error_of_nodes,
 )
 from keras_ls.ops.smoothing import effective_smoothing, smooth_labels
+from keras_ls.ops.softening import squared_logit_error, standardize_logits
 from keras_ls.ops.spiegelhalter import SpiegelhalterTest, spiegelhalter_test
 from keras_ls.ops.sweep import monotone_bins, sweep_calibration_error
 
@@ -37,6 +41,8 @@ __all__ = [
     "BrierDecomposition",
     "CalibrationTest",
     "SpiegelhalterTest",
+    "angle_error",
+    "attention_map",
     "bin_statistics",
     "binary_smoothed_crossentropy",
     "bootstrap_interval",
@@ -49,11 +55,16 @@ __all__ = [
     "class_separation",
     "classwise_bin_statistics",
     "classwise_calibration_error",
+    "correlation_distance",
+    "cosine_distance",
+    "decoupled_divergences",
+    "distance_error",
     "effective_smoothing",
     "entropy",
     "excess_margin",
     "fine_cell_index",
     "focal_crossentropy",
+    "jensen_shannon_divergence",
     "kl_divergence",
     "merge_into_quantile_bins",
     "monotone_bins",
@@ -62,12 +73,15 @@ __all__ = [
     "quantile_bin_index",
     "risk_coverage_area",
     "risk_coverage_area_of_groups",
+    "similarity_error",
     "smooth_calibration_error",
     "smooth_calibration_error_of_nodes",
     "smooth_labels",
     "smoothed_crossentropy",
     "spiegelhalter_test",
     "squared_distance",
+    "squared_logit_error",
+    "standardize_logits",
     "sweep_calibration_error",
     "top_logit_excess",
     "uniform_bin_index",

@@ -214,5 +214,15 @@ def check_some_weight(weight):
         raise ValueError("Expected an example of positive weight. Received: a `sample_weight` of 0 everywhere.")
 
 
+def check_same_shape(teacher, student, what="logits", advice=""):
+    """Raises `ValueError` for what teacher and student give in shapes that are known to differ."""
+    known = all(a is None or b is None or a == b for a, b in zip(teacher.shape, student.shape))
+    if len(teacher.shape) != len(student.shape) or not known:
+        raise ValueError(
+            f"Expected teacher and student {what} of one shape. "
+            f"Received: teacher {tuple(teacher.shape)}, student {tuple(student.shape)}.{advice}"
+        )
+
+
 def _is_number(value):
     return isinstance(value, numbers.Real) and not isinstance(value, bool)

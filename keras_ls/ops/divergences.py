@@ -1,12 +1,13 @@
 """Divergences between softmax distributions given as logits, per example, through log-softmax throughout."""
 
+import math
+
 from keras import ops as K
 
-from keras_ls.ops.checks import checked_positive
-from keras_ls.ops.precision import at_least_float32
+from keras_ls.ops.softening import softened
 
 
-def kl_divergence(teacher_logits, student_logits, temperature=1.0, student_temperature=None):
+def kl_divergence(teacher_logits, student_logits, temperature=1.0, student_temperature=None, standardize=False):
     """`KL(softmax(z_t / T) ‖ softmax(z_s / T_s))`, per example.
 
     Nothing is clipped, so a true divergence of thousands of nats is returned as such and keeps its gradient.
@@ -14,8 +15,9 @@ def kl_divergence(teacher_logits, student_logits, temperature=1.0, student_tempe
     Args:
         teacher_logits: `[..., K]`.
         student_logits: `[..., K]`.
-        temperature: T > 0.
-        student_temperature: T_s > 0; None for T.
+        temperature: T > 0, a number or a scalar tensor.
+        student_temperature: T_s > 0, likewise; None for T.
+        standardize: whether each logit vector first gets mean 0 and standard deviation 1, as by `standardize_logits`.
 
     Returns:
         Nats, of the shape of the logits without the last axis; at least float32.
@@ -33,13 +35,58 @@ def kl_divergence(teacher_logits, student_logits, temperature=1.0, student_tempe
     Reference:
         Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015.
     """
-    temperature = checked_positive("temperature", temperature)
-    student_temperature = checked_positive(
-        "student_temperature", temperature if student_temperature is None else student_temperature
+    return _relative_entropy(
+        *_log_probabilities(teacher_logits, student_logits, temperature, student_temperature, standardize)
     )
-    log_t = K.log_softmax(at_least_float32(teacher_logits) / temperature, axis=-1)
-    log_s = K.log_softmax(at_least_float32(student_logits) / student_temperature, axis=-1)
-    t = K.exp(log_t)
-    possible = t > 0  # 0 · (log 0 - …) = 0, also where a logit is -inf
-    difference = K.where(possible, log_t, K.zeros_like(log_t)) - K.where(possible, log_s, K.zeros_like(log_s))
-    return K.sum(t * difference, axis=-1)
+
+
+def jensen_shannon_divergence(
+    teacher_logits, student_logits, temperature=1.0, student_temperature=None, standardize=False
+):
+    """`½ KL(p_t ‖ m) + ½ KL(p_s ‖ m)` with `m = ½ (p_t + p_s)`, per example; `p` as in `kl_divergence`.
+
+    Symmetric, and at most log 2: one example on which teacher and student disagree cannot rule the batch.
+
+    Args:
+        teacher_logits: `[..., K]`.
+        student_logits: `[..., K]`.
+        temperature: T > 0, a number or a scalar tensor.
+        student_temperature: T_s > 0, likewise; None for T.
+        standardize: whether each logit vector first gets mean 0 and standard deviation 1, as by `standardize_logits`.
+
+    Returns:
+        Nats, of the shape of the logits without the last axis, in [0, log 2]; at least float32.
+
+    Raises:
+        ValueError: for a temperature that is not above 0.
+
+    Examples:
+        Two that agree on nothing: log 2.
+
+        >>> import keras_ls as kls
+        >>> round(float(kls.ops.jensen_shannon_divergence([[500.0, 0.0]], [[0.0, 500.0]])[0]), 4)
+        0.6931
+
+    Reference:
+        Lin, "Divergence Measures Based on the Shannon Entropy", 1991.
+    """
+    log_t, log_s = _log_probabilities(teacher_logits, student_logits, temperature, student_temperature, standardize)
+    # a class that both rule out: log 0 - log 0 has no value, nor a gradient
+    finite_t, finite_s = (K.where(log_p == -math.inf, K.full_like(log_p, -1e30), log_p) for log_p in (log_t, log_s))
+    log_m = K.logaddexp(finite_t, finite_s) - math.log(2)
+    return (_relative_entropy(log_t, log_m) + _relative_entropy(log_s, log_m)) / 2
+
+
+def _log_probabilities(teacher_logits, student_logits, temperature, student_temperature, standardize):
+    teacher = softened(teacher_logits, temperature, standardize)
+    student_temperature = temperature if student_temperature is None else student_temperature
+    student = softened(student_logits, student_temperature, standardize, "student_temperature")
+    return K.log_softmax(teacher, axis=-1), K.log_softmax(student, axis=-1)
+
+
+def _relative_entropy(log_p, log_q):
+    """`Σ_k p_k (log p_k - log q_k)`."""
+    p = K.exp(log_p)
+    possible = p > 0  # 0 · (log 0 - …) = 0, also where a logit is -inf
+    difference = K.where(possible, log_p, K.zeros_like(log_p)) - K.where(possible, log_q, K.zeros_like(log_q))
+    return K.sum(p * difference, axis=-1)

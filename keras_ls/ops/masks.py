@@ -49,3 +49,10 @@ def zero_where_dropped(x, keep, axis=-1):
     if len(keep.shape) == len(x.shape) - 1:
         keep = K.expand_dims(keep, axis)
     return K.where(align_leading(keep, x), x, K.zeros_like(x))
+
+
+def over_leading(keep, rank):
+    """A mask over the first `rank` axes at most, or None: what stands there is kept when any of it is."""
+    if keep is None or len(keep.shape) <= rank:
+        return keep
+    return K.any(keep, axis=tuple(range(rank, len(keep.shape))))

@@ -18,3 +18,8 @@ def accumulation_dtype():
 def to_accumulation_dtype(x):
     """Casts to `accumulation_dtype()`."""
     return keras.ops.cast(x, accumulation_dtype())
+
+
+def few_epsilons(x):
+    """How far rounding may move a result, in parts of the numbers that it is computed from: 32 steps of their dtype."""
+    return 32 * (2.0**-52 if keras.backend.standardize_dtype(x.dtype) == "float64" else 2.0**-23)

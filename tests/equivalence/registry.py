@@ -8,6 +8,7 @@ unequal shares.
 import dataclasses
 from collections.abc import Callable
 
+import keras
 import numpy as np
 
 import keras_ls as kls
@@ -20,6 +21,8 @@ class Component:
     name: str
     make: Callable
     batch: Callable
+    whole: bool = False  # an example is what one index of the first axis holds: it has one weight and one mask
+    bounded: bool = False  # a loss that stays small however large the logits are
 
     def __str__(self):
         return self.name
@@ -62,11 +65,24 @@ def teacher(shape=(7,)):
     return _logits((*shape, 1))[..., 0, :], _logits(shape)
 
 
+def feature_maps(shape=(7,)):
+    """As `teacher`, with an axis of positions."""
+    return teacher(shape if len(shape) > 1 else (*shape, 4))
+
+
 def overconfident(shape=(40,)):
     """Labels drawn from softmax(z / 3): the right temperature is about 3."""
     logits = _logits(shape) * 3
     noise = np.random.default_rng(4).gumbel(size=logits.shape)
     return (logits / 3 + noise).argmax(axis=-1), logits
+
+
+def projected(**k):
+    """With a projector whose first weights are the same every time."""
+    projector = keras.layers.Dense(CLASSES, kernel_initializer=keras.initializers.GlorotUniform(seed=0))
+    loss = kls.distillation.FeatureDistillation(projector=projector, **k)
+    loss.build((None, CLASSES), (None, CLASSES))
+    return loss
 
 
 PRIOR = [0.1, 0.2, 0.3, 0.15, 0.25]
@@ -104,6 +120,57 @@ LOSSES = [
         lambda **k: kls.distillation.LogitsDistillation(4.0, student_temperature=1.0, scale_by_temperature=False, **k),
         teacher,
     ),
+    Component(
+        "LogitsDistillation-reverse",
+        lambda **k: kls.distillation.LogitsDistillation(2.0, divergence="reverse_kl", **k),
+        teacher,
+    ),
+    Component(
+        "LogitsDistillation-jensen_shannon",
+        lambda **k: kls.distillation.LogitsDistillation(divergence="jensen_shannon", **k),
+        teacher,
+        bounded=True,
+    ),
+    Component(
+        "LogitsDistillation-standardized",
+        lambda **k: kls.distillation.LogitsDistillation(2.0, standardize=True, **k),
+        teacher,
+        bounded=True,
+    ),
+    Component("HardLabelDistillation", kls.distillation.HardLabelDistillation, teacher),
+    Component("SquaredLogitsDistillation", kls.distillation.SquaredLogitsDistillation, teacher),
+    Component(
+        "SquaredLogitsDistillation-centered",
+        lambda **k: kls.distillation.SquaredLogitsDistillation(center=True, **k),
+        teacher,
+    ),
+    Component(
+        "DecoupledDistillation", lambda **k: kls.distillation.DecoupledDistillation(target="teacher", **k), teacher
+    ),
+    Component("CorrelationDistillation", kls.distillation.CorrelationDistillation, teacher, bounded=True),
+    Component(
+        "CorrelationDistillation-standardized",
+        lambda **k: kls.distillation.CorrelationDistillation(2.0, 0.5, 3.0, standardize=True, **k),
+        teacher,
+        bounded=True,
+    ),
+    Component(
+        "RelationalDistillation",
+        lambda **k: kls.distillation.RelationalDistillation(1.0, 2.0, **k),
+        teacher,
+        whole=True,
+        bounded=True,
+    ),
+    Component("SimilarityPreserving", kls.distillation.SimilarityPreserving, teacher, whole=True, bounded=True),
+    Component("FeatureDistillation", kls.distillation.FeatureDistillation, teacher),
+    Component(
+        "FeatureDistillation-cosine",
+        lambda **k: kls.distillation.FeatureDistillation("cosine", **k),
+        teacher,
+        bounded=True,
+    ),
+    Component("FeatureDistillation-projector", projected, teacher),
+    Component("AttentionTransfer", kls.distillation.AttentionTransfer, feature_maps, whole=True, bounded=True),
 ]
 METRICS = [
     Component("ExpectedCalibrationError", kls.metrics.ExpectedCalibrationError, integers),

@@ -1,5 +1,7 @@
 """Training under a policy of half precision follows that of float32: the loss is scaled and nothing is lost."""
 
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -18,17 +20,17 @@ def policy_afterwards():
     keras.mixed_precision.set_dtype_policy(before)
 
 
-def network():
+def network(component):
     keras.utils.set_random_seed(0)
-    return keras.Sequential(
-        [keras.Input((4,)), keras.layers.Dense(6, activation="tanh"), keras.layers.Dense(registry.CLASSES)]
-    )
+    shape = component.batch((EXAMPLES,))[1].shape[1:]
+    outputs = [keras.layers.Dense(math.prod(shape)), keras.layers.Reshape(shape)]
+    return keras.Sequential([keras.Input((4,)), keras.layers.Dense(6, activation="tanh"), *outputs])
 
 
 def trained(component, policy):
     """A small network after six steps, and the loss it was trained with."""
     keras.mixed_precision.set_dtype_policy(policy)
-    model = network()
+    model = network(component)
     loss = component.make()
     model.compile(keras.optimizers.SGD(0.5), loss, jit_compile="auto" if BACKEND == "jax" else False)
     x = np.random.default_rng(0).normal(size=(EXAMPLES, 4)).astype("float32")
@@ -49,7 +51,7 @@ def test_fit(component):
     np.testing.assert_allclose(half_values, values, rtol=4e-3, atol=4e-3)
     for a, b in zip(half.get_weights(), model.get_weights()):
         np.testing.assert_allclose(a, b, atol=2e-3 * max(1.0, np.abs(b).max()))
-    moves = [np.abs(b - start).max() for b, start in zip(model.get_weights(), network().get_weights())]
+    moves = [np.abs(b - start).max() for b, start in zip(model.get_weights(), network(component).get_weights())]
     assert max(moves) > 20 * 2e-3  # it went a long way
     if isinstance(loss, kls.losses.OnlineLabelSmoothing):
         soft, half_soft = (keras.ops.convert_to_numpy(x.soft_labels) for x in (loss, half_loss))

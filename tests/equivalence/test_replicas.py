@@ -39,6 +39,8 @@ def test_loss_gradient(two_replicas, component, masked, reduction):
     y_true, y_pred = component.batch((7, 3))
     weight = np.linspace(0.5, 2.0, 21, dtype="float32").reshape(7, 3)
     mask = np.arange(21).reshape(7, 3) % 4 != 1 if masked else np.ones((7, 3), bool)
+    if component.whole:
+        weight, mask = weight[:, 0], mask[:, 0]
     loss = component.make(reduction=reduction)
 
     def gradient(y, p, w, m):

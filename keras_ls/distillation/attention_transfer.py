@@ -1,0 +1,87 @@
+"""Distillation of where the teacher looks."""
+
+import keras
+from keras import ops as K
+
+from keras_ls import ops
+from keras_ls.distillation.distillation_loss import DistillationLoss, checked_layer_names
+from keras_ls.ops.checks import check_same_shape, checked_positive
+from keras_ls.ops.float64 import mean
+
+
+@keras.saving.register_keras_serializable(package="keras_ls")
+class AttentionTransfer(DistillationLoss):
+    """Squared distance between the attention maps of the student and of the teacher.
+
+    `ℓ = 1/P Σ_i (a_s - a_t)_i²` over the P positions of the features, with `a = q / ‖q‖₂` and `q_i = Σ_c |A_ic|^p` over
+    the channels. Channels may differ in number, positions may not. Over several layers the losses add up.
+
+    The paper writes `β/2 ‖a_s - a_t‖₂`, with 10³ over the numbers of positions and examples for β; its authors' code,
+    as here, takes the mean of the squares, times 10³. So weigh it with about 1000.
+
+    Args:
+        teacher_layer_name: None for the teacher's output, a layer's name, a path through nested models such as
+            "encoder/block_2/conv", or a list of them, whose losses add up.
+        student_layer_name: of the student, likewise.
+        power: p > 0.
+        reduction: "sum_over_batch_size" (default), "sum", "mean_with_sample_weight" or "none".
+        name: name of the loss, and of its log.
+        dtype: "float32" or "float64".
+
+    Call arguments:
+        - `y_true`: the teacher's features, or a list of them, one a layer name.
+        - `y_pred`: the student's, likewise.
+        - `sample_weight`: weights of the examples.
+
+    Returns:
+        Without unit, in [0, 2/P]; a scalar, or one value an example for `reduction="none"`. What a mask drops within an
+        example counts as positions without activity.
+
+    Raises:
+        ValueError: for features without positions or with other positions than the teacher's, layer names that do not
+            pair up, and a power that is not above 0.
+
+    Examples:
+        The teacher looks at the first of two positions, the student at the second: `(1² + 1²) / 2`.
+
+        >>> import keras_ls as kls
+        >>> loss = kls.distillation.AttentionTransfer()
+        >>> float(loss([[[3.0, 1.0], [0.0, 0.0]]], [[[0.0], [2.0]]]))
+        1.0
+
+    Reference:
+        Zagoruyko and Komodakis, "Paying More Attention to Attention", 2017.
+    """
+
+    def __init__(
+        self,
+        teacher_layer_name=None,
+        student_layer_name=None,
+        power=2,
+        reduction="sum_over_batch_size",
+        name="attention_transfer",
+        dtype=None,
+    ):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.teacher_layer_name, self.student_layer_name = checked_layer_names(teacher_layer_name, student_layer_name)
+        self.power = checked_positive("power", power)
+
+    def call(self, y_true, y_pred):
+        """Per-example mean squared distances."""
+        check_same_shape(
+            y_true[..., 0],
+            y_pred[..., 0],
+            "positions (channels last)",
+            " Choose layers of one resolution, or pool the features of the larger one.",
+        )
+        y_true = K.cast(y_true, y_pred.dtype)
+        return mean(K.square(ops.attention_map(y_pred, self.power) - ops.attention_map(y_true, self.power)), axis=-1)
+
+    def get_config(self):
+        """Constructor arguments, for serialisation."""
+        return {
+            **super().get_config(),
+            "teacher_layer_name": self.teacher_layer_name,
+            "student_layer_name": self.student_layer_name,
+            "power": self.power,
+        }

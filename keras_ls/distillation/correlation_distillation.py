@@ -1,0 +1,112 @@
+"""Distillation by correlation (DIST)."""
+
+import keras
+from keras import ops as K
+
+from keras_ls import ops
+from keras_ls.distillation.relation_loss import RelationLoss
+from keras_ls.losses.coefficient import Coefficient, number
+from keras_ls.ops.checks import check_same_shape, checked_non_negative, checked_positive
+from keras_ls.ops.float64 import mean
+from keras_ls.ops.precision import to_accumulation_dtype
+from keras_ls.ops.softening import softened
+
+
+@keras.saving.register_keras_serializable(package="keras_ls")
+class CorrelationDistillation(RelationLoss):
+    """Correlations of the student's with the teacher's probabilities, within examples and within classes (DIST).
+
+    `L = T² (β · mean_i (1 - ρ(p_s[i, :], p_t[i, :])) + γ · mean_k (1 - ρ(p_s[:, k], p_t[:, k])))`, with p the softmax
+    at temperature T and ρ Pearson's correlation. A correlation asks less than equality: a student may be less sure than
+    a strong teacher. What does not vary has correlation 0; the authors' code instead adds 1e-8 to the denominator of ρ.
+
+    The correlations within classes are over the whole batch, gathered over the replicas, and weighted by the examples'
+    weights; each example carries their mean.
+
+    Args:
+        beta: β >= 0, of the relations between classes, within an example.
+        gamma: γ >= 0, of the relations within a class, between examples.
+        temperature: T > 0, of both.
+        scale_by_temperature: whether to multiply by T², as the authors' code does.
+        standardize: whether each logit vector first gets mean 0 and standard deviation 1.
+        reduction: "sum_over_batch_size" (default), "sum", "mean_with_sample_weight" or "none".
+        name: name of the loss, and of its log.
+        dtype: "float32" or "float64".
+
+    Attributes:
+        beta: β, a `keras.Variable`, to assign to while training.
+        gamma: γ, likewise.
+        temperature: T, likewise.
+
+    Call arguments:
+        - `y_true`: the teacher's logits `[..., K]`.
+        - `y_pred`: the student's logits `[..., K]`.
+        - `sample_weight`: weights of the examples.
+
+    Returns:
+        In [0, 2 T² (β + γ)]; a scalar, or one value an example for `reduction="none"`.
+
+    Raises:
+        ValueError: for numbers out of range, and logits of different shapes.
+
+    Examples:
+        The student is less sure of the same: its probabilities (⅗, ⅖) and (⅖, ⅗) vary as the teacher's do.
+
+        >>> import numpy as np, keras_ls as kls
+        >>> teacher, student = np.log([[0.9, 0.1], [0.1, 0.9]]), np.log([[0.6, 0.4], [0.4, 0.6]])
+        >>> round(float(kls.distillation.CorrelationDistillation()(teacher, student)), 6)
+        0.0
+
+    Reference:
+        Huang et al., "Knowledge Distillation from A Stronger Teacher", 2022.
+    """
+
+    examples_are_vectors = True
+    beta = Coefficient(checked_non_negative)
+    gamma = Coefficient(checked_non_negative)
+    temperature = Coefficient(checked_positive)
+
+    def __init__(
+        self,
+        beta=1.0,
+        gamma=1.0,
+        temperature=1.0,
+        scale_by_temperature=True,
+        standardize=False,
+        reduction="sum_over_batch_size",
+        name="correlation_distillation",
+        dtype=None,
+    ):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.beta = beta
+        self.gamma = gamma
+        self.temperature = temperature
+        self.scale_by_temperature = bool(scale_by_temperature)
+        self.standardize = bool(standardize)
+
+    def without_dropped(self, y_true, y_pred):
+        """As in every loss, for logits of one shape."""
+        check_same_shape(K.convert_to_tensor(y_true), K.convert_to_tensor(y_pred))
+        return super().without_dropped(y_true, y_pred)
+
+    def call(self, teacher, student, weight):
+        """Values of the examples of the whole batch."""
+        t, beta, gamma = (K.cast(v.value, weight.dtype) for v in (self.temperature, self.beta, self.gamma))
+        p_t, p_s = (
+            K.softmax(softened(to_accumulation_dtype(z), t, self.standardize), axis=-1) for z in (teacher, student)
+        )
+        between_classes = ops.correlation_distance(p_t, p_s)
+        within_classes = mean(ops.correlation_distance(K.transpose(p_t), K.transpose(p_s), weight))
+        losses = beta * between_classes + gamma * within_classes
+        return t * t * losses if self.scale_by_temperature else losses
+
+    def get_config(self):
+        """Constructor arguments, for serialisation."""
+        return {
+            **super().get_config(),
+            "beta": number(self.beta),
+            "gamma": number(self.gamma),
+            "temperature": number(self.temperature),
+            "scale_by_temperature": self.scale_by_temperature,
+            "standardize": self.standardize,
+        }

@@ -1,0 +1,110 @@
+"""Decoupled distillation: the target class and the others, each with a weight of its own."""
+
+import keras
+from keras import ops as K
+
+from keras_ls import ops
+from keras_ls.distillation.distillation_loss import DistillationLoss
+from keras_ls.losses.coefficient import Coefficient, number
+from keras_ls.ops.checks import check_same_shape, checked_choice, checked_non_negative, checked_positive
+from keras_ls.ops.lean import argmax
+from keras_ls.ops.smoothing import align_labels
+
+
+@keras.saving.register_keras_serializable(package="keras_ls")
+class DecoupledDistillation(DistillationLoss):
+    """Divergence about the target class plus the divergence about the others, with weights that are free of each other.
+
+    `ℓ = T² (α TCKD + β NCKD)`. TCKD is the KL divergence between (p_y, 1 - p_y) of teacher and student, NCKD that
+    between their softmax over the classes other than y, both at temperature T. `LogitsDistillation` is α = 1 with β the
+    teacher's 1 - p_y: where the teacher is sure, it hardly teaches about the other classes.
+
+    Args:
+        alpha: α >= 0.
+        beta: β >= 0. The authors take 8 for most pairs on CIFAR-100 and ½ to 2 on ImageNet, and raise both weights from
+            0 over the first 20 epochs.
+        temperature: T > 0, of both.
+        target: "label" (default, the paper's): y is the true label, which a `Distiller` hands over; "teacher": the
+            class that the teacher finds likeliest, where there are no labels.
+        standardize: whether each logit vector first gets mean 0 and standard deviation 1.
+        reduction: "sum_over_batch_size" (default), "sum", "mean_with_sample_weight" or "none".
+        name: name of the loss, and of its log.
+        dtype: "float32" or "float64".
+
+    Attributes:
+        alpha: α, a `keras.Variable`, to assign to while training.
+        beta: β, likewise.
+        temperature: T, likewise.
+
+    Call arguments:
+        - `y_true`: the teacher's logits `[..., K]`.
+        - `y_pred`: the student's logits `[..., K]`.
+        - `sample_weight`: weights of the examples.
+        - `labels`: integers `[...]`, or one-hot `[..., K]`; for `target="label"`.
+
+    Returns:
+        Nats times T²; a scalar, or one value an example for `reduction="none"`.
+
+    Raises:
+        ValueError: for numbers out of range, logits of different shapes, and labels that are missing or out of range.
+
+    Examples:
+        They agree on class 0 (½), not on the others (½, ½ and ¾, ¼): `8 · (½ log ⅔ + ½ log 2)`.
+
+        >>> import numpy as np, keras_ls as kls
+        >>> loss = kls.distillation.DecoupledDistillation(temperature=1.0)
+        >>> teacher, student = np.log([[4.0, 2.0, 2.0]]), np.log([[4.0, 3.0, 1.0]])
+        >>> round(float(loss(teacher, student, labels=[0])), 4)
+        1.1507
+
+    Reference:
+        Zhao et al., "Decoupled Knowledge Distillation", 2022.
+    """
+
+    alpha = Coefficient(checked_non_negative)
+    beta = Coefficient(checked_non_negative)
+    temperature = Coefficient(checked_positive)
+
+    def __init__(
+        self,
+        alpha=1.0,
+        beta=8.0,
+        temperature=4.0,
+        target="label",
+        standardize=False,
+        reduction="sum_over_batch_size",
+        name="decoupled_distillation",
+        dtype=None,
+    ):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.alpha = alpha
+        self.beta = beta
+        self.temperature = temperature
+        self.target = checked_choice("target", target, ["label", "teacher"])
+        self.needs_labels = self.target == "label"
+        self.standardize = bool(standardize)
+
+    def call(self, y_true, y_pred, labels=None):
+        """Per-example weighted sums of the two divergences."""
+        check_same_shape(y_true, y_pred)
+        y_true = K.cast(y_true, y_pred.dtype)
+        classes = argmax(y_true) if labels is None else _classes(labels, y_pred)
+        alpha, beta, t = (K.cast(v.value, y_pred.dtype) for v in (self.alpha, self.beta, self.temperature))
+        target, others = ops.decoupled_divergences(classes, y_true, y_pred, t, self.standardize)
+        return t * t * (alpha * target + beta * others)
+
+    def get_config(self):
+        """Constructor arguments, for serialisation."""
+        return {
+            **super().get_config(),
+            "alpha": number(self.alpha),
+            "beta": number(self.beta),
+            "temperature": number(self.temperature),
+            "target": self.target,
+            "standardize": self.standardize,
+        }
+
+
+def _classes(labels, logits):
+    labels = align_labels(labels, logits)
+    return argmax(labels) if len(labels.shape) == len(logits.shape) else labels

@@ -1,0 +1,67 @@
+"""Distillation by matching logits."""
+
+import keras
+
+from keras_ls import ops
+from keras_ls.distillation.distillation_loss import DistillationLoss
+from keras_ls.ops.checks import check_same_shape
+
+
+@keras.saving.register_keras_serializable(package="keras_ls")
+class SquaredLogitsDistillation(DistillationLoss):
+    """Half the squared distance between the student's and the teacher's logits.
+
+    `ℓ = ½ ‖z_student - z_teacher‖²`, the setting of Müller et al. on MNIST. `center=True` compares the logits less
+    their means, which the softmax does not see: it is the limit of `LogitsDistillation` for T → ∞, times the number of
+    classes K.
+
+    Args:
+        center: whether each logit vector first gets mean 0.
+        standardize: whether each logit vector first gets mean 0 and standard deviation 1.
+        reduction: "sum_over_batch_size" (default), "sum", "mean_with_sample_weight" or "none".
+        name: name of the loss, and of its log.
+        dtype: "float32" or "float64".
+
+    Call arguments:
+        - `y_true`: the teacher's logits `[..., K]`.
+        - `y_pred`: the student's logits `[..., K]`.
+        - `sample_weight`: weights of the examples.
+
+    Returns:
+        Squared units of logits, summed over classes; a scalar, or one value an example for `reduction="none"`.
+
+    Raises:
+        ValueError: for logits of different shapes.
+
+    Examples:
+        `½ (1² + 2²)`:
+
+        >>> import keras_ls as kls
+        >>> float(kls.distillation.SquaredLogitsDistillation()([[1.0, 2.0]], [[2.0, 4.0]]))
+        2.5
+
+    Reference:
+        Ba and Caruana, "Do Deep Nets Really Need to Be Deep?", 2014; Müller, Kornblith and Hinton, "When Does Label
+        Smoothing Help?", 2019.
+    """
+
+    def __init__(
+        self,
+        center=False,
+        standardize=False,
+        reduction="sum_over_batch_size",
+        name="squared_logits_distillation",
+        dtype=None,
+    ):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.center = bool(center)
+        self.standardize = bool(standardize)
+
+    def call(self, y_true, y_pred):
+        """Per-example half squared distances."""
+        check_same_shape(y_true, y_pred)
+        return ops.squared_logit_error(keras.ops.cast(y_true, y_pred.dtype), y_pred, self.center, self.standardize)
+
+    def get_config(self):
+        """Constructor arguments, for serialisation."""
+        return {**super().get_config(), "center": self.center, "standardize": self.standardize}

@@ -1,0 +1,55 @@
+"""The two parts of the divergence between a teacher and a student: about the target class, and about the others."""
+
+import math
+
+from keras import ops as K
+
+from keras_ls.ops.checks import check_integer_labels
+from keras_ls.ops.divergences import kl_divergence
+from keras_ls.ops.smoothing import pick
+from keras_ls.ops.softening import softened
+
+
+def decoupled_divergences(labels, teacher_logits, student_logits, temperature=1.0, standardize=False):
+    """Divergence about the target class (TCKD), and about the others given that it is not the target (NCKD).
+
+    With `b = (p_y, 1 - p_y)` and `p̂` the softmax over the classes other than y, all at temperature T:
+    `TCKD = KL(b_t ‖ b_s)`, `NCKD = KL(p̂_t ‖ p̂_s)`, and `KL(p_t ‖ p_s) = TCKD + (1 - p_y of the teacher) · NCKD`. The
+    authors' code leaves class y out by taking 1000 off its logit; here it is left out.
+
+    Args:
+        labels: integers `[...]`.
+        teacher_logits: `[..., K]`.
+        student_logits: `[..., K]`.
+        temperature: T > 0, a number or a scalar tensor.
+        standardize: whether each logit vector first gets mean 0 and standard deviation 1, as by `standardize_logits`.
+
+    Returns:
+        `(TCKD, NCKD)`: nats, `[...]` each, at least float32. A label out of range gives NaN where tracing hides it.
+
+    Raises:
+        ValueError: for a temperature that is not above 0, and labels out of range.
+
+    Examples:
+        `p_t = (½, ¼, ¼)`, `p_s = (½, ⅜, ⅛)`: they agree on class 0, not on the others:
+        `½ log ⅔ + ½ log 2 = 0.1438`.
+
+        >>> import numpy as np, keras_ls as kls
+        >>> teacher, student = np.log([[4.0, 2.0, 2.0]]), np.log([[4.0, 3.0, 1.0]])
+        >>> target, others = kls.ops.decoupled_divergences([0], teacher, student)
+        >>> round(float(target[0]), 4) + 0.0, round(float(others[0]), 4)
+        (0.0, 0.1438)
+
+    Reference:
+        Zhao et al., "Decoupled Knowledge Distillation", 2022.
+    """
+    labels = K.convert_to_tensor(labels)
+    parts = []
+    for logits in (teacher_logits, student_logits):
+        logits = softened(logits, temperature, standardize)
+        check_integer_labels(labels, logits.shape[-1])
+        target = K.cast(labels, "int32")[..., None] == K.arange(logits.shape[-1], dtype="int32")
+        others = K.where(target, K.full_like(logits, -math.inf), logits)
+        parts.append((K.stack([pick(logits, labels), K.logsumexp(others, axis=-1)], axis=-1), others))
+    (teacher, teacher_others), (student, student_others) = parts
+    return kl_divergence(teacher, student), kl_divergence(teacher_others, student_others)

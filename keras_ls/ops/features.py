@@ -1,0 +1,72 @@
+"""Features of one example compared: their direction, and where a network looks."""
+
+import math
+
+from keras import ops as K
+
+from keras_ls.ops.checks import checked_positive
+from keras_ls.ops.precision import at_least_float32
+
+
+def attention_map(features, power=2):
+    """The share of each position in the activity of an example, as a vector of length 1.
+
+    `a = q / ‖q‖₂`, with `q_i = Σ_c |A_ic|^p` over the channels at position i. An example without activity gives zeros.
+
+    Args:
+        features: `[N, ..., C]`: channels last, one or more axes of positions.
+        power: p > 0.
+
+    Returns:
+        `[N, P]`, P the number of positions; at least float32.
+
+    Raises:
+        ValueError: for features without positions, or a power that is not above 0.
+
+    Examples:
+        Two positions with the activities 3 and 4:
+
+        >>> import keras_ls as kls
+        >>> [round(float(a), 4) for a in kls.ops.attention_map([[[1.0, -1.0, 1.0], [2.0, 0.0, 0.0]]])[0]]
+        [0.6, 0.8]
+
+    Reference:
+        Zagoruyko and Komodakis, "Paying More Attention to Attention", 2017.
+    """
+    power = checked_positive("power", power)
+    features = at_least_float32(features)
+    if len(features.shape) < 3:
+        raise ValueError(
+            "Expected features [N, ..., C] with axes of positions between examples and channels. "
+            f"Received: shape {tuple(features.shape)}. Take them from a layer before the pooling."
+        )
+    activity = K.sum(K.square(features) if power == 2 else K.power(K.abs(features), power), axis=-1)
+    examples, *positions = K.shape(activity)
+    return unit(K.reshape(activity, (examples, math.prod(positions))))
+
+
+def cosine_distance(x, y):
+    """One minus the cosine of the angle between x and y: `1 - x·y / (‖x‖ ‖y‖)`; the cosine with zeros is 0.
+
+    Args:
+        x: `[..., D]`.
+        y: `[..., D]`.
+
+    Returns:
+        `[...]`, in [0, 2]; at least float32.
+
+    Examples:
+        >>> import keras_ls as kls
+        >>> [float(d) for d in kls.ops.cosine_distance([[1.0, 0.0], [1.0, 0.0]], [[2.0, 0.0], [0.0, 3.0]])]
+        [0.0, 1.0]
+    """
+    x, y = unit(at_least_float32(x)), unit(at_least_float32(y))
+    return 1 - K.sum(x * y, axis=-1)
+
+
+def unit(x):
+    """Vectors of the last axis with length 1; zeros stay zeros."""
+    top = K.max(K.abs(x), axis=-1, keepdims=True)  # whose square may be more than a float32 holds
+    x = x / K.stop_gradient(K.where(top == 0, K.ones_like(top), top))
+    square = K.sum(K.square(x), axis=-1, keepdims=True)
+    return x / K.sqrt(K.where(square == 0, K.ones_like(square), square))
