@@ -1,38 +1,60 @@
 """Knowledge distillation as a Keras model: compile, fit, evaluate, save."""
 
-import numbers
 import warnings
 
 import keras
 from keras import ops as K
 
-from keras_ls.distillation.cached_teacher import CachedTeacher, is_joined
-from keras_ls.losses.reduction import num_replicas, sum_over_replicas
-from keras_ls.losses.replica_exact_loss import ReplicaExactLoss
+from keras_ls.distillation.distiller_checks import checked_losses, checked_teacher
+from keras_ls.distillation.distiller_step import current_step, distiller_step
+from keras_ls.distillation.forward_pass import ForwardPass, checked_features, checked_inputs, select_inputs
+from keras_ls.distillation.loss_weights import LossWeights
+from keras_ls.distillation.projections import Projections
+from keras_ls.distillation.saved_student import SavedStudent
+from keras_ls.distillation.teachers import Teachers
+from keras_ls.distillation.terms import expanded
+from keras_ls.losses.keras_losses import weigh_keras_loss
+from keras_ls.losses.reduction import num_replicas
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
-class Distiller(keras.Model):
+class Distiller(LossWeights, SavedStudent, keras.Model):
     """Trains a student on labels and on what a teacher says of the same inputs.
 
     `loss = w · student loss + (1 - w) Σ_i λ_i D_i(teacher, student) + Σ add_loss terms of the student`, with w
     `student_loss_weight`, λ `distillation_loss_weights`, and the student loss given to `compile` (the β of Müller et
-    al. is 1 - w). The student runs forward once a step, the teacher once in inference mode; the teacher is not changed,
-    and not saved: a reloaded distiller predicts and evaluates the student, and trains on once `distiller.teacher` is
-    set again.
+    al. is 1 - w). With several teachers D_i is its mean over them: for the cross-entropy and the forward KL divergence
+    the gradient is that of the teachers' averaged predictions, and it is defined for features, too.
+
+    The student runs forward once a step, each teacher once in inference mode, outside the gradient; a teacher is not
+    changed, and not saved: a reloaded distiller predicts and evaluates the student, and trains on once
+    `distiller.teacher` is set again. The teacher may be the student itself, which then learns from its own predictions
+    of the moment; from a snapshot with `keras.models.clone_model` and `set_weights`.
+
+    Losses with layer names compare what these layers return in that one pass; the layers of such names run once in it.
+    The variables of the losses' projectors are trained and saved with the distiller, and are no part of the student.
 
     Sample weights, class weights and masks reach every term; the terms under a `tf.distribute` strategy add up to what
     one replica gives. The logs hold `loss` (the total), `student_loss`, and each distillation loss by its name, all
     unweighted by w and λ but the total, as means over the examples of the epoch.
 
     Args:
-        teacher: a `keras.Model` that returns logits, or None (as in a reloaded distiller).
+        teacher: a `keras.Model` that returns logits, a list of them, or None (as in a reloaded distiller).
         student: a `keras.Model` that returns logits of the same shape.
         distillation_losses: one loss or a list, such as `LogitsDistillation`; any `keras.losses.Loss` that takes
-            `(teacher_outputs, student_outputs)`. With several outputs each loss applies to every output.
-        distillation_loss_weights: λ, one a loss; None for ones.
+            `(teacher_outputs, student_outputs)`, or a `keras.distillation.DistillationLoss`, which no weights reach.
+            With several outputs each loss applies to every output; `{output: loss}` in the list names them. None
+            without a teacher: the student learns from labels alone, with w = 1.
+        distillation_loss_weights: λ, one an entry of the list; None for ones.
         student_loss_weight: w in [0, 1].
         name: name of the model.
+        teacher_weights: weights of the teachers in the means; None for equal ones.
+        teacher_inputs: what the teachers get of a batch's x: all for None, a key of the dictionary x, or a function
+            of x (registered with Keras, to be saved).
+        student_inputs: what the student gets, likewise.
+        teacher_features: function of `(model, inputs, training)` that runs the model and returns `(outputs, {name:
+            tensor})`, for losses that compare what no layer returns; None to find the names among the layers.
+        student_features: the same for the student.
 
     Attributes:
         student: the student, to use on its own after training.
@@ -40,8 +62,8 @@ class Distiller(keras.Model):
         distillation_loss_weights: λ, likewise.
 
     Raises:
-        ValueError: for arguments out of range, numbers of losses and weights that differ, `compile` without a loss
-            while w > 0, and `fit` without a teacher.
+        ValueError: for arguments out of range, names of layers that a model does not have, numbers of losses and
+            weights that differ, `compile` without a loss while w > 0, and `fit` without a teacher.
 
     Examples:
         >>> import keras, numpy as np, keras_ls as kls
@@ -65,66 +87,55 @@ class Distiller(keras.Model):
         distillation_loss_weights=None,
         student_loss_weight=0.5,
         name="distiller",
+        *,
+        teacher_weights=None,
+        teacher_inputs=None,
+        student_inputs=None,
+        teacher_features=None,
+        student_features=None,
         **kwargs,
     ):
-        super().__init__(name=name, **kwargs)
+        # each model converts its own inputs: half precision here would round them for all
+        super().__init__(name=name, **{"autocast": False, **kwargs})
         if not isinstance(student, keras.Model):
             raise ValueError(f"Expected `student` to be a keras.Model. Received: {type(student).__name__}.")
-        self.teacher = teacher
+        if teacher is None and not distillation_losses:
+            distillation_losses, student_loss_weight = [], 1.0
+        elif isinstance(distillation_losses, (list, tuple)) and not distillation_losses:
+            raise ValueError("Expected at least one distillation loss. Received: an empty list.")
         self.student = student
-        self.distillation_losses = _checked_losses(distillation_losses)
-        # variables, so that a schedule can move them without a new trace
-        self._distillation_weights = [
-            self._scalar(f"distillation_loss_weight_{i}", weight)
-            for i, weight in enumerate(self._checked_weights(distillation_loss_weights))
-        ]
-        self._student_weight = self._scalar("student_loss_weight", _checked_share(student_loss_weight))
+        self.distillation_losses = checked_losses(distillation_losses)
+        self._terms = tuple(expanded(self.distillation_losses))
+        self.teacher_weights = teacher_weights
+        self.teacher_inputs = checked_inputs("teacher_inputs", teacher_inputs)
+        self.student_inputs = checked_inputs("student_inputs", student_inputs)
+        self.teacher_features = checked_features("teacher_features", teacher_features)
+        self.student_features = checked_features("student_features", student_features)
+        self.teacher = teacher
+        names = dict.fromkeys(name for term in self._terms for name in term.student_layers())
+        self._student_pass = ForwardPass(student, names, self.student_features, self.student_inputs)
+        self.make_loss_weights(distillation_loss_weights, student_loss_weight)
         self.student_loss_tracker = keras.metrics.Mean(name="student_loss")
-        names = _unique([loss.name for loss in self.distillation_losses])
-        self.distillation_loss_trackers = [keras.metrics.Mean(name=name) for name in names]
+        self.distillation_loss_trackers = [keras.metrics.Mean(name=term.name) for term in self._terms]
+        building = [term for term in self._terms if term.builds]
+        self._projections = Projections(building) if building else None
         if student.built:
             self.built = True
-
-    @property
-    def student_loss_weight(self):
-        """w, a float."""
-        return float(self._student_weight.numpy())
-
-    @student_loss_weight.setter
-    def student_loss_weight(self, value):
-        self._student_weight.assign(_checked_share(value))
-
-    @property
-    def distillation_loss_weights(self):
-        """λ, a list of floats."""
-        return [float(weight.numpy()) for weight in self._distillation_weights]
-
-    @distillation_loss_weights.setter
-    def distillation_loss_weights(self, values):
-        for variable, value in zip(self._distillation_weights, self._checked_weights(values)):
-            variable.assign(value)
-
-    def _checked_weights(self, values):
-        count = len(self.distillation_losses)
-        values = values.tolist() if hasattr(values, "tolist") else values  # NumPy
-        values = [1.0] * count if values is None else keras.tree.flatten(values)
-        if len(values) != count:
-            raise ValueError(
-                f"Expected one `distillation_loss_weights` entry a distillation loss: {count}. Received: {len(values)}."
-            )
-        return [_checked_weight("distillation_loss_weights", value) for value in values]
+            self._build_losses_for_known_inputs()
 
     def __setattr__(self, name, value):
         if name != "teacher":
             return super().__setattr__(name, value)
-        if value is not None and not isinstance(value, keras.Model):
-            raise ValueError(f"Expected `teacher` to be a keras.Model or None. Received: {type(value).__name__}.")
-        object.__setattr__(self, name, value)  # past Keras's tracking: its weights are neither trained nor saved
+        teacher = checked_teacher(value)
+        teachers = None
+        if teacher is not None:
+            names = dict.fromkeys(name for term in self._terms for name in term.teacher_layers())
+            models = teacher if isinstance(teacher, list) else [teacher]
+            teachers = Teachers(models, self.teacher_weights, names, self.teacher_features, self.teacher_inputs)
+        # past Keras's tracking: their weights are neither trained nor saved
+        object.__setattr__(self, "teacher", teacher)
+        object.__setattr__(self, "_teachers", teachers)
         self.train_function = self.test_function = None  # traced with the teacher before
-
-    def __dir__(self):
-        # Keras saves whatever `dir` shows
-        return [name for name in super().__dir__() if name != "teacher"]
 
     def compile(self, optimizer="rmsprop", loss=None, **kwargs):
         """As `keras.Model.compile`; `loss`, `loss_weights` and `metrics` are the student's."""
@@ -135,22 +146,48 @@ class Distiller(keras.Model):
             )
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
 
-    def compile_from_config(self, config):
-        """Compiles as it was when saved; Keras leaves that to classes that have their own `compile`."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.built and self.optimizer is not None:
-            self.optimizer.build(self.trainable_variables)
-
     def call(self, inputs, training=None):
         """The student's outputs."""
-        if isinstance(self.teacher, CachedTeacher) and is_joined(inputs):
-            inputs = inputs["inputs"]
-        return self.student(inputs, training=training)
+        step = current_step(self)
+        x = inputs if self._teachers is None else self._teachers.inputs(inputs)
+        if step is None:
+            return self.student(select_inputs(x, self.student_inputs), training=training)
+        learned = self._student_pass(x, training)
+        if not step.abstract:
+            step.features = learned[1]
+        elif self._projections is not None and self._teachers is not None:
+            self._projections.build_for(self._teachers(inputs)[0], learned)
+        return learned[0]
+
+    def train_step(self, *args):
+        """As in Keras, with the teachers' pass first, where no gradient is recorded."""
+        with distiller_step(self) as step:
+            # within the loss on JAX, which has no such recording, and hands the present weights to the loss alone
+            if self._teachers is not None and keras.backend.backend() != "jax":
+                step.taught = self._teachers(keras.utils.unpack_x_y_sample_weight(args[-1])[0])
+            return super().train_step(*args)
+
+    def test_step(self, *args):
+        """As in Keras."""
+        with distiller_step(self):
+            return super().test_step(*args)
+
+    def _symbolic_build(self, *args, **kwargs):
+        # Keras runs this to make all variables before the optimizer's; where it does not, the first step makes them
+        with distiller_step(self, abstract=True):
+            return super()._symbolic_build(*args, **kwargs)
+
+    def _build_losses_for_known_inputs(self):
+        """So that a fresh distiller can load weights; where the inputs are not known, the first step builds."""
+        known = getattr(self.student, "inputs", None) is not None and not (self.student_inputs or self.teacher_inputs)
+        if known and self._projections is not None and self._teachers is not None and not self._teachers.cached:
+            with distiller_step(self, abstract=True):
+                self.compute_output_spec(self.student.input)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The weighted sum of the student loss, the distillation losses and the student's `add_loss` terms."""
         y_pred = self(x, training=training) if y_pred is None else y_pred
-        batch = K.shape(keras.tree.flatten(x)[0])[0]
+        batch = K.shape(next(leaf for leaf in keras.tree.flatten(x) if leaf is not None))[0]
         total = 0.0
         if self._compile_loss is not None:
             if y is None:
@@ -158,31 +195,24 @@ class Distiller(keras.Model):
                     "Expected labels, as compile() was given a loss. Received: data without y. To train on the teacher "
                     "alone, build the Distiller with student_loss_weight=0 and compile without a loss."
                 )
-            student_loss = self._over_replicas(self._compile_loss(y, y_pred, sample_weight), batch)
+            student_loss = self._compile_loss(y, y_pred, sample_weight)
+            losses = [entry.loss for entry in self._compile_loss._flat_losses]  # which its call has put in order
+            student_loss = weigh_keras_loss(student_loss, losses, batch)
             _log(self.student_loss_tracker, student_loss, batch)
             total = self._student_weight.value * student_loss
         share = 1.0 - self._student_weight.value
-        terms = self._distillation_terms(x, y_pred, sample_weight, batch, training)
-        for term, weight in zip(terms, self._distillation_weights):
-            total = total + share * weight.value * term
+        terms = self._distillation_terms(x, y, y_pred, sample_weight, training)
+        for term, tracker, value in zip(self._terms, self.distillation_loss_trackers, terms):
+            _log(tracker, value, batch)
+            total = total + share * self._distillation_weights[term.weight_index].value * value
         for term in self.losses:
             total = total + K.cast(self._aggregate_additional_loss(term), "float32")
         return total
 
-    def _over_replicas(self, student_loss, batch):
-        """Weighs a replica's mean, as Keras's own losses give it, with its share of the examples in the gradient."""
-        losses = [entry.loss for entry in self._compile_loss._flat_losses]
-        mean = ("sum_over_batch_size", "mean")
-        if num_replicas() == 1 or any(
-            isinstance(loss, ReplicaExactLoss) or getattr(loss, "reduction", "mean") not in mean for loss in losses
-        ):
-            return student_loss
-        own = K.cast(batch, student_loss.dtype)
-        exact = student_loss * num_replicas() * K.divide_no_nan(own, sum_over_replicas(own))
-        return exact + K.stop_gradient(student_loss - exact)
-
-    def _distillation_terms(self, x, y_pred, sample_weight, batch, training):
-        if self.teacher is None:
+    def _distillation_terms(self, x, y, y_pred, sample_weight, training):
+        if not self._terms:
+            return []
+        if self._teachers is None:
             if training:
                 raise ValueError("Expected a teacher to train with. Received: None. Set `distiller.teacher = model`.")
             warnings.warn(
@@ -192,108 +222,22 @@ class Distiller(keras.Model):
             for tracker in self.distillation_loss_trackers:
                 tracker.update_state(float("nan"))  # unknown: 0 would say that the student agrees
             return []
-        taught = self.teacher(x, training=False)
-        if isinstance(taught, dict) and isinstance(y_pred, dict) and taught.keys() != y_pred.keys():
-            raise ValueError(
-                "Expected a teacher and a student with outputs of the same names. "
-                f"Received: teacher with {sorted(taught)}, student with {sorted(y_pred)}."
-            )
-        taught = [K.stop_gradient(output) for output in keras.tree.flatten(taught)]
-        learned = keras.tree.flatten(y_pred)
-        if len(taught) != len(learned):
-            raise ValueError(
-                "Expected a teacher and a student with as many outputs. "
-                f"Received: teacher with {len(taught)}, student with {len(learned)}."
-            )
-        weights = [sample_weight] * len(learned)
-        if keras.tree.is_nested(sample_weight):
-            weights = keras.tree.flatten(sample_weight)
-            if len(weights) != len(learned):
-                raise ValueError(
-                    f"Expected one `sample_weight` for all outputs, or {len(learned)}, one each. "
-                    f"Received: {len(weights)}."
-                )
-        terms = []
-        for loss, tracker in zip(self.distillation_losses, self.distillation_loss_trackers):
-            term = sum(loss(t, s, w) for t, s, w in zip(taught, learned, weights))
-            if len(term.shape) > 0:
-                raise ValueError(
-                    f"Expected distillation losses that return a scalar. Received: shape {tuple(term.shape)} from "
-                    f"{loss.name!r}. Give it another `reduction`, such as 'sum_over_batch_size'."
-                )
-            _log(tracker, term, batch)
-            terms.append(term)
-        return terms
-
-    def export(self, filepath, *args, **kwargs):
-        """Exports the student alone, as `keras.Model.export` does."""
-        return self.student.export(filepath, *args, **kwargs)
-
-    def get_config(self):
-        """Constructor arguments without the teacher, for serialisation."""
-        serialize = keras.saving.serialize_keras_object
-        return {
-            "name": self.name,
-            "teacher": None,
-            "student": serialize(self.student),
-            "distillation_losses": [serialize(loss) for loss in self.distillation_losses],
-            "distillation_loss_weights": self.distillation_loss_weights,
-            "student_loss_weight": self.student_loss_weight,
-        }
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        """A distiller without a teacher."""
-
-        def deserialize(item):
-            return keras.saving.deserialize_keras_object(item, custom_objects)
-
-        config = dict(config)
-        config["student"] = deserialize(config["student"])
-        config["distillation_losses"] = [deserialize(loss) for loss in config["distillation_losses"]]
-        return cls(**config)
-
-    def _scalar(self, name, value):
-        return self.add_weight(
-            shape=(), initializer=keras.initializers.Constant(value), trainable=False, dtype="float32", name=name
-        )
+        step = current_step(self)
+        taught = step.taught if step is not None and step.taught is not None else self._teachers(x)
+        if step is not None and step.features is not None:
+            learned = y_pred, step.features
+        elif self._student_pass.names:  # called from outside of a step, which keeps no features
+            learned = y_pred, self._student_pass(self._teachers.inputs(x), training)[1]
+        else:
+            learned = y_pred, {}
+        if self._projections is not None:
+            self._projections.build_for(taught[0], learned)
+        return [
+            sum(share * term(one, learned, sample_weight, y) for share, one in zip(self._teachers.shares, taught))
+            for term in self._terms
+        ]
 
 
 def _log(tracker, value, batch):
     # a replica's share of the mean, times the replicas, weighted by its examples: the mean over all of them
     tracker.update_state(value * num_replicas(), sample_weight=batch)
-
-
-def _checked_losses(losses):
-    losses = list(losses) if isinstance(losses, (list, tuple)) else [losses]
-    for loss in losses:
-        if not isinstance(loss, keras.losses.Loss):
-            raise ValueError(
-                "Expected `distillation_losses` to be a loss such as keras_ls.distillation.LogitsDistillation(), or a "
-                f"list of them. Received: {loss!r}."
-            )
-    if not losses:
-        raise ValueError("Expected at least one distillation loss. Received: an empty list.")
-    return losses
-
-
-def _checked_weight(name, value):
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= value < float("inf"):
-        raise ValueError(f"Expected `{name}` of at least 0. Received: {value!r}.")
-    return float(value)
-
-
-def _checked_share(value):
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= value <= 1:
-        raise ValueError(f"Expected `student_loss_weight` in [0, 1]. Received: {value!r}.")
-    return float(value)
-
-
-def _unique(names):
-    names = [name if names.count(name) == 1 else f"{name}_{i}" for i, name in enumerate(names)]
-    if len({*names, "loss", "student_loss"}) < len(names) + 2:
-        raise ValueError(
-            "Expected distillation losses with names of their own, none of them 'loss' or 'student_loss'. "
-            f"Received: {names}."
-        )
-    return names

@@ -27,8 +27,7 @@ def reduce_over_replicas(values, sample_weight=None, keep=None, reduction="sum_o
     the sum of the weights of the kept ones ("mean_with_sample_weight"), or 1 ("sum"). Keras instead averages over the
     replicas' own means, which differs for ragged batches and for masks.
 
-    The value follows Keras's convention, by which a trainer's log of the loss is exact: it multiplies by the number of
-    replicas and weighs with the replica's own batch size.
+    The value follows Keras's convention, see `as_logged`.
     """
     weight = None
     if sample_weight is not None:
@@ -41,8 +40,9 @@ def reduce_over_replicas(values, sample_weight=None, keep=None, reduction="sum_o
     if reduction in (None, "none") or len(values.shape) == 0:
         return weighted
     total = K.sum(weighted)
+    own_batch = K.cast(K.shape(values)[0], values.dtype)
     if reduction == "sum":
-        return total
+        return total if num_replicas() == 1 else as_logged(total, own_batch, sum_over_replicas(own_batch))
 
     ones = K.ones_like(values) if keep is None else K.cast(keep, values.dtype)
     if reduction == "mean_with_sample_weight" and weight is not None:
@@ -50,11 +50,18 @@ def reduce_over_replicas(values, sample_weight=None, keep=None, reduction="sum_o
     divisor = K.stop_gradient(K.sum(ones))
     if num_replicas() == 1:
         return divide_no_nan(total, divisor)
-    own_batch = K.cast(K.shape(values)[0], values.dtype)
     divisor, batch = K.unstack(sum_over_replicas(K.stack([divisor, own_batch])), 2)
-    exact = divide_no_nan(total, divisor)
-    logged = exact * divide_no_nan(batch, num_replicas() * own_batch)
-    return exact + K.stop_gradient(logged - exact)
+    return as_logged(divide_no_nan(total, divisor), own_batch, batch)
+
+
+def as_logged(share, own_batch, batch):
+    """A replica's share of a loss, with its gradient and the value by which a trainer's log of the loss is exact.
+
+    Keras multiplies the value by the number of replicas and weighs it with the replica's own batch size `own_batch`;
+    the shares are to add up over `batch`, the examples of all replicas.
+    """
+    logged = share * divide_no_nan(batch, num_replicas() * own_batch)
+    return share + K.stop_gradient(logged - share)
 
 
 def _replica_context():

@@ -339,7 +339,7 @@ def test_a_masked_sequence_with_sample_weights_by_token():
     "arguments, message",
     [
         ({"student": "small"}, "`student` to be a keras.Model. Received: str"),
-        ({"teacher": "large"}, "`teacher` to be a keras.Model or None. Received: str"),
+        ({"teacher": "large"}, "`teacher` to be a keras.Model or None, or a list of models. Received: str"),
         ({"distillation_losses": "kl_divergence"}, "`distillation_losses` to be a loss.*Received: 'kl_divergence'"),
         ({"distillation_losses": None}, "`distillation_losses` to be a loss.*Received: None"),
         ({"distillation_losses": []}, "at least one distillation loss. Received: an empty list"),

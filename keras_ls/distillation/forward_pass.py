@@ -1,0 +1,98 @@
+"""A model's forward pass that also tells what some of its layers returned."""
+
+import keras
+
+from keras_ls.distillation.layer_paths import find_layer
+from keras_ls.distillation.recorded_outputs import recorded_outputs
+
+
+class ForwardPass:
+    """Runs a model once and gives `(outputs, {name: features})`.
+
+    Args:
+        model: a `keras.Model`.
+        names: the layers wanted, names or paths as `find_layer` takes them.
+        features: function of `(model, inputs, training)` that runs the model itself and returns
+            `(outputs, {name: tensor})`; None to take the layers' outputs.
+        inputs: what the model gets of a batch `x`, see `select_inputs`.
+    """
+
+    def __init__(self, model, names, features=None, inputs=None):
+        self.model, self.names, self.features, self.inputs = model, names, features, inputs
+        self._layers = None
+        if model.built and features is None:
+            self._find_layers()
+
+    def __call__(self, x, training):
+        """The outputs, and the features by name."""
+        x = select_inputs(x, self.inputs)
+        if self.features is not None:
+            outputs, features = self.features(self.model, x, training)
+            missing = [name for name in self.names if name not in features]
+            if missing:
+                raise ValueError(
+                    f"Expected the features function of {self.model.name!r} to return {', '.join(map(repr, missing))}, "
+                    f"which a loss compares. Received: {sorted(features)}."
+                )
+            return outputs, features
+        if not self.names:
+            return self.model(x, training=training), {}
+        layers = self._layers or self._find_layers(x)
+        with recorded_outputs(list({id(layer): layer for layer in layers.values()}.values())) as record:
+            outputs = self.model(x, training=training)
+        return outputs, {name: _once(name, self.model, record[id(layer)]) for name, layer in layers.items()}
+
+    def _find_layers(self, x=None):
+        try:
+            self._layers = {name: find_layer(self.model, name) for name in self.names}
+        except ValueError:
+            if self.model.built:
+                raise
+            self.model(x, training=False)  # some models make their layers in their first call
+            self._layers = {name: find_layer(self.model, name) for name in self.names}
+        return self._layers
+
+
+def _once(name, model, outputs):
+    if len(outputs) != 1:
+        raise ValueError(
+            f"Expected a layer that runs once in a forward pass of {model.name!r}. Received: {name!r}, which ran "
+            f"{len(outputs)} times. Name another layer, or give the Distiller a features function that says which "
+            "tensor to compare."
+        )
+    return outputs[0]
+
+
+def select_inputs(x, inputs):
+    """What a model gets of a batch's `x`: all of it for None, a key's entry, or what a function of `x` returns.
+
+    For a key, an `x` that is no dictionary is what the model takes already, as when it predicts alone.
+    """
+    if inputs is None:
+        return x
+    if callable(inputs):
+        return inputs(x)
+    if not isinstance(x, dict):
+        return x
+    if inputs not in x:
+        raise ValueError(f"Expected batches with x[{inputs!r}]. Received: a dictionary with {sorted(x)}.")
+    return x[inputs]
+
+
+def checked_inputs(name, inputs):
+    """Returns `inputs` when it is None, a key or a function, or raises `ValueError`."""
+    if inputs is None or isinstance(inputs, str) or callable(inputs):
+        return inputs
+    raise ValueError(
+        f"Expected `{name}` to be a key of the dictionary x, a function of x, or None. Received: {inputs!r}."
+    )
+
+
+def checked_features(name, features):
+    """Returns `features` when it is None or a function, or raises `ValueError`."""
+    if features is None or (callable(features) and not isinstance(features, keras.Layer)):
+        return features
+    raise ValueError(
+        f"Expected `{name}` to be a function of (model, inputs, training) that returns (outputs, {{name: tensor}}), "
+        f"or None. Received: {features!r}."
+    )

@@ -1,0 +1,38 @@
+"""The layers that distillation losses train along with the student."""
+
+import keras
+
+
+class Projections(keras.layers.Layer):
+    """Holds the projectors of a Distiller's losses, which it trains and saves beside the student.
+
+    Args:
+        terms: the terms whose losses have a `build` of their own.
+
+    Attributes:
+        shapes: the shapes that the losses are built for, (teacher's, student's) each; None before.
+    """
+
+    def __init__(self, terms):
+        super().__init__(name="projections")
+        self._terms = tuple(terms)
+        self.projectors = []
+        self.shapes = None
+
+    def build(self, shapes):
+        """Builds the losses."""
+        self.shapes = [[_tuples(shape) for shape in pair] for pair in shapes]
+        for term, pair in zip(self._terms, self.shapes):
+            term.loss.build(*pair)
+            if term.loss.projector is not None:
+                self.projectors.append(term.loss.projector)
+
+    def build_for(self, taught, learned):
+        """Builds the losses for what a teacher and the student return, `(outputs, features)` each, the first time."""
+        if not self.built:
+            self.build([term.shapes(taught, learned) for term in self._terms])
+
+
+def _tuples(shape):
+    """A shape, or a list of them, in tuples: JSON knows lists alone."""
+    return [tuple(one) for one in shape] if any(isinstance(one, (list, tuple)) for one in shape) else tuple(shape)

@@ -1,0 +1,151 @@
+"""The terms of a Distiller's loss that compare teacher and student."""
+
+import dataclasses
+
+import keras
+from keras import ops as K
+
+from keras_ls.distillation.distillation_loss import DistillationLoss
+from keras_ls.distillation.keras_distillation_loss import KerasDistillationLoss
+from keras_ls.losses.keras_losses import weigh_keras_loss
+
+
+@dataclasses.dataclass(frozen=True)
+class Term:
+    """One loss of a Distiller.
+
+    Args:
+        loss: the loss.
+        name: of its log.
+        weight_index: which of the distillation weights it has.
+        output: the output that it compares, or None for all.
+    """
+
+    loss: object
+    name: str
+    weight_index: int
+    output: str | None = None
+
+    @property
+    def builds(self):
+        """Whether the loss makes variables for the shapes of its features."""
+        return isinstance(self.loss, DistillationLoss) and type(self.loss).build is not DistillationLoss.build
+
+    def teacher_layers(self):
+        """The names of the teacher's layers that the loss compares."""
+        return _names(self.loss, "teacher_layer_name")
+
+    def student_layers(self):
+        """The names of the student's layers that the loss compares."""
+        return _names(self.loss, "student_layer_name")
+
+    def shapes(self, taught, learned):
+        """The shapes (teacher's, student's) to build the loss for; of the first output where there are several."""
+        t, s, _, _ = next(self._pairs(taught, learned, None, None))
+        return tuple([tuple(z.shape) for z in x] if isinstance(x, list) else tuple(x.shape) for x in (t, s))
+
+    def __call__(self, taught, learned, sample_weight=None, labels=None):
+        """The loss between a teacher's and the student's `(outputs, features)`, summed over the outputs compared."""
+        total = sum(self._value(*pair) for pair in self._pairs(taught, learned, sample_weight, labels))
+        if len(total.shape) > 0:
+            raise ValueError(
+                f"Expected distillation losses that return a scalar. Received: shape {tuple(total.shape)} from "
+                f"{self.name!r}. Give it another `reduction`, such as 'sum_over_batch_size'."
+            )
+        return total
+
+    def _value(self, t, s, weight, labels):
+        if getattr(self.loss, "needs_labels", False):
+            return self.loss(t, s, weight, labels=labels)
+        value = self.loss(t, s, weight)
+        if isinstance(self.loss, keras.losses.Loss):
+            value = weigh_keras_loss(value, [self.loss], K.shape(keras.tree.flatten(s)[0])[0])
+        return value
+
+    def _pairs(self, taught, learned, sample_weight, labels):
+        """What to compare with what: (teacher's, student's, weights, labels)."""
+        (t, t_features), (s, s_features) = taught, learned
+        if self.teacher_layers() or self.student_layers():
+            t = _features(self.loss, "teacher_layer_name", t, t_features)
+            s = _features(self.loss, "student_layer_name", s, s_features)
+            yield t, s, self._one(sample_weight, "sample_weight"), self._one(labels, "y", self._asks_labels())
+        elif isinstance(self.loss, KerasDistillationLoss) and self.output is None:
+            yield t, s, sample_weight, None
+        elif self.output is not None:
+            for role, outputs in (("teacher", t), ("student", s)):
+                if not isinstance(outputs, dict) or self.output not in outputs:
+                    found = sorted(outputs) if isinstance(outputs, dict) else type(outputs).__name__
+                    raise ValueError(f"Expected a {role} with an output {self.output!r}. Received: {found}.")
+            weight, y = (x.get(self.output) if isinstance(x, dict) else x for x in (sample_weight, labels))
+            yield t[self.output], s[self.output], weight, y
+        else:
+            yield from self._by_output(t, s, sample_weight, labels)
+
+    def _by_output(self, t, s, sample_weight, labels):
+        if isinstance(t, dict) and isinstance(s, dict) and t.keys() != s.keys():
+            raise ValueError(
+                "Expected a teacher and a student with outputs of the same names. "
+                f"Received: teacher with {sorted(t)}, student with {sorted(s)}."
+            )
+        t, s = keras.tree.flatten(t), keras.tree.flatten(s)
+        if len(t) != len(s):
+            raise ValueError(
+                "Expected a teacher and a student with as many outputs. "
+                f"Received: teacher with {len(t)}, student with {len(s)}."
+            )
+        weights = _for_each(sample_weight, "sample_weight", len(s))
+        labels = _for_each(labels, "y", len(s)) if self._asks_labels() else [None] * len(s)
+        yield from zip(t, s, weights, labels)
+
+    def _asks_labels(self):
+        return getattr(self.loss, "needs_labels", False)
+
+    def _one(self, value, name, asked=True):
+        if not asked or not keras.tree.is_nested(value):
+            return value if asked else None
+        values = keras.tree.flatten(value)
+        if len(values) != 1:
+            raise ValueError(
+                f"Expected one `{name}` for {self.name!r}, which compares layers and no outputs. "
+                f"Received: {len(values)}."
+            )
+        return values[0]
+
+
+def expanded(losses):
+    """A term for each loss; for an entry `{output: loss}`, one for each output, all with the entry's weight."""
+    found = []
+    for i, entry in enumerate(losses):
+        for output, loss in entry.items() if isinstance(entry, dict) else [(None, entry)]:
+            loss = loss if isinstance(loss, keras.losses.Loss) else KerasDistillationLoss(loss)
+            found.append((loss, loss.name if output is None else f"{output}_{loss.name}", i, output))
+    names = [name for _, name, _, _ in found]
+    unique = [name if names.count(name) == 1 else f"{name}_{i}" for i, name in enumerate(names)]
+    if len({*unique, "loss", "student_loss"}) < len(unique) + 2:
+        raise ValueError(
+            "Expected distillation losses with names of their own, none of them 'loss' or 'student_loss'. "
+            f"Received: {unique}."
+        )
+    return [Term(loss, name, i, output) for (loss, _, i, output), name in zip(found, unique)]
+
+
+def _names(loss, attribute):
+    names = getattr(loss, attribute, None)
+    return list(names) if isinstance(names, (list, tuple)) else [] if names is None else [names]
+
+
+def _features(loss, attribute, outputs, features):
+    names = getattr(loss, attribute, None)
+    if names is None:
+        return outputs
+    return [features[name] for name in names] if isinstance(names, (list, tuple)) else features[names]
+
+
+def _for_each(value, name, count):
+    """`value` for each of `count` outputs, or its entries."""
+    if not keras.tree.is_nested(value):
+        return [value] * count
+    values = keras.tree.flatten(value)
+    if len(values) != count:
+        raise ValueError(f"Expected one `{name}` for all outputs, or {count}, one each. Received: {len(values)}.")
+    return values
