@@ -1,19 +1,22 @@
-"""A training step of the Distiller against `keras.distillation`, and an epoch without a living teacher."""
+"""A training step of the Distiller against `keras.distillation`, and an epoch from a teacher's logits on disk."""
 
 import contextlib
+import tempfile
 
 import numpy as np
 from rich.table import Table
 
 from benchmarks.interleaved import console
-from benchmarks.processes import Candidate, medians, peak_bytes
+from benchmarks.processes import Candidate, both_medians, peak_bytes
 
 BATCH, TEMPERATURE = 128, 4.0
 OURS, THEIRS, ALONE = "keras_ls", "keras.distillation", "student alone"
+CACHED, LIVING = "from the cache", "with the teacher"
 MODES = {"graph": False, "XLA": True}  # and whether to compile
 MNIST, CIFAR = "2×1200 → 2×800, MNIST", "ResNet-20 → ResNet-8, CIFAR"
 SHAPES = {MNIST: (784,), CIFAR: (32, 32, 3)}
 STEPS = {MNIST: 25, CIFAR: 3}  # of a run
+COMPILED = {MNIST: ["graph", "XLA"], CIFAR: ["graph"]}  # XLA takes minutes over convolutions on a CPU
 # the student's layer is as wide as the teacher's, as keras.distillation has no projector
 FEATURES = {MNIST: "logits", CIFAR: "stage_3"}
 
@@ -50,57 +53,113 @@ def alone(pair, features):
     return networks(pair)[1]
 
 
-def fitted(make, jit_compile):
+def examples(pair):
+    """Inputs and labels."""
+    rng = np.random.default_rng(0)
+    count = BATCH * STEPS[pair]
+    return rng.uniform(size=(count, *SHAPES[pair])).astype("float32"), rng.integers(0, 10, count)
+
+
+def fit(model, data, jit_compile):
+    import keras
+
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(0.01), loss, jit_compile=jit_compile)
+    return lambda: model.fit(data, verbose=0).history["loss"]
+
+
+def step(make, jit_compile):
     """`fit` over a few batches that are ready."""
 
     def prepare(pair, features):
-        import keras
         import tensorflow as tf
 
-        rng = np.random.default_rng(0)
-        count = BATCH * STEPS[pair]
-        x, y = rng.uniform(size=(count, *SHAPES[pair])).astype("float32"), rng.integers(0, 10, count)
-        data = tf.data.Dataset.from_tensor_slices((x, y)).batch(BATCH).cache()
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        model = make(pair, features)
-        model.compile(keras.optimizers.SGD(0.01), loss, jit_compile=jit_compile)
-        return lambda: model.fit(data, verbose=0).history["loss"]
+        data = tf.data.Dataset.from_tensor_slices(examples(pair)).batch(BATCH).cache()
+        return fit(make(pair, features), data, jit_compile)
 
     return prepare
 
 
-CANDIDATES = {
-    f"{name}, {mode}": fitted(make, jit_compile)
+def epoch(teacher):
+    """`fit` over the same examples in another order each time: alone, with the teacher, or from its logits on disk."""
+
+    def prepare(pair):
+        import tensorflow as tf
+
+        import keras_ls as kls
+
+        network, student = networks(pair)
+        data = tf.data.Dataset.from_tensor_slices(examples(pair))
+        loss = kls.distillation.LogitsDistillation(TEMPERATURE)
+        if teacher != CACHED:
+            model = student if teacher == ALONE else kls.Distiller(network, student, loss)
+            return fit(model, shuffled(data), jit_compile=False)
+        with tempfile.TemporaryDirectory() as directory:  # what is joined is in memory
+            cache = kls.distillation.TeacherCache(directory).write(network, data.enumerate(), verbose=0)
+            joined = cache.join(shuffled(data.enumerate()))
+        return fit(kls.Distiller(kls.distillation.CachedTeacher(), student, loss), joined, jit_compile=False)
+
+    return prepare
+
+
+def shuffled(data):
+    return data.shuffle(len(data), seed=0).batch(BATCH)
+
+
+STEP = {
+    f"{name}, {mode}": step(make, jit_compile)
     for mode, jit_compile in MODES.items()
     for name, make in ((OURS, ours), (THEIRS, theirs), (ALONE, alone))
 }
+EPOCH = {teacher: epoch(teacher) for teacher in (ALONE, CACHED, LIVING)}
+CANDIDATES = {**STEP, **EPOCH}
+PROCESSORS = "Processors: the time of all of them, which other work on the machine moves less than the clock."
 
 
 def steps(repeats):
     title = f"A step of batch {BATCH}; ours / theirs, both graph or both XLA: below 1, keras_ls is faster"
-    columns = "pair", "losses", "candidate", "median", "ours / it", "peak memory"
-    table = Table(*columns, title=title, title_justify="left", caption="Peak memory of a run, above the networks.")
-    with contextlib.ExitStack() as stack:
-        candidates = [stack.enter_context(Candidate(__name__, name)) for name in CANDIDATES]
-        for pair in SHAPES:
+    columns = "pair", "losses", "candidate", "median", "ours / it", "processors", "ours / it", "peak memory"
+    table = Table(*columns, title=title, title_justify="left", caption=f"{PROCESSORS} Peak memory above the networks.")
+    for pair, modes in COMPILED.items():
+        with contextlib.ExitStack() as stack:
+            names = [name for name in STEP if name.split(", ")[1] in modes]
+            candidates = [stack.enter_context(Candidate(__name__, name)) for name in names]
             for features in (False, True):
                 for candidate in candidates:
                     candidate.prepare(pair, features)
-                seconds = medians(candidates, repeats)
-                case = (pair, f"logits, {FEATURES[pair]}" if features else "logits")
-                for name, value in seconds.items():
-                    mode = name.split(", ")[1]
+                seconds = both_medians(candidates, repeats)
+                case = pair, f"logits, {FEATURES[pair]}" if features else "logits"
+                for name in names:
+                    reference = seconds[f"{OURS}, {name.split(', ')[1]}"]
                     peak = peak_bytes(__name__, name, pair, features)
-                    table.add_row(
-                        *case,
-                        name,
-                        f"{1e3 * value / STEPS[pair]:.1f} ms",
-                        f"{seconds[f'{OURS}, {mode}'] / value:.2f}",
-                        "–" if peak is None else f"{peak / 2**20:.0f} MiB",
-                    )
-                    case = ("", "")
+                    memory = "–" if peak is None else f"{peak / 2**20:.0f} MiB"
+                    table.add_row(*case, name, *columns_of(seconds[name], reference, pair), memory)
+                    case = "", ""
     console.print(table)
+
+
+def epochs(repeats):
+    title = "A step of a shuffled epoch, graph mode; alone / it: below 1, learning from the teacher costs more"
+    columns = "pair", "candidate", "median", "alone / it", "processors", "alone / it"
+    table = Table(*columns, title=title, title_justify="left", caption=PROCESSORS)
+    with contextlib.ExitStack() as stack:
+        candidates = [stack.enter_context(Candidate(__name__, name)) for name in EPOCH]
+        for pair in SHAPES:
+            for candidate in candidates:
+                candidate.prepare(pair)
+            seconds = both_medians(candidates, repeats)
+            for i, name in enumerate(EPOCH):
+                table.add_row("" if i else pair, name, *columns_of(seconds[name], seconds[ALONE], pair))
+    console.print(table)
+
+
+def columns_of(seconds, reference, pair):
+    """Milliseconds a step, then `reference` over them; on the clock, then of the processors."""
+    for one, other in zip(seconds, reference):
+        yield f"{1e3 * one / STEPS[pair]:.1f} ms"
+        yield f"{other / one:.2f}"
 
 
 def main(repeats=5):
     steps(repeats)
+    epochs(repeats)
