@@ -16,6 +16,7 @@ MODES = {"graph": False, "XLA": True}  # and whether to compile
 MNIST, CIFAR = "2×1200 → 2×800, MNIST", "ResNet-20 → ResNet-8, CIFAR"
 SHAPES = {MNIST: (784,), CIFAR: (32, 32, 3)}
 STEPS = {MNIST: 25, CIFAR: 3}  # of a run
+EPOCH_STEPS = {MNIST: 100, CIFAR: 5}  # more, as what an epoch costs once counts little in one of 60,000 examples
 COMPILED = {MNIST: ["graph", "XLA"], CIFAR: ["graph"]}  # XLA takes minutes over convolutions on a CPU
 # the student's layer is as wide as the teacher's, as keras.distillation has no projector
 FEATURES = {MNIST: "logits", CIFAR: "stage_3"}
@@ -53,10 +54,10 @@ def alone(pair, features):
     return networks(pair)[1]
 
 
-def examples(pair):
+def examples(pair, steps):
     """Inputs and labels."""
     rng = np.random.default_rng(0)
-    count = BATCH * STEPS[pair]
+    count = BATCH * steps
     return rng.uniform(size=(count, *SHAPES[pair])).astype("float32"), rng.integers(0, 10, count)
 
 
@@ -74,7 +75,7 @@ def step(make, jit_compile):
     def prepare(pair, features):
         import tensorflow as tf
 
-        data = tf.data.Dataset.from_tensor_slices(examples(pair)).batch(BATCH).cache()
+        data = tf.data.Dataset.from_tensor_slices(examples(pair, STEPS[pair])).batch(BATCH).cache()
         return fit(make(pair, features), data, jit_compile)
 
     return prepare
@@ -89,7 +90,7 @@ def epoch(teacher):
         import keras_ls as kls
 
         network, student = networks(pair)
-        data = tf.data.Dataset.from_tensor_slices(examples(pair))
+        data = tf.data.Dataset.from_tensor_slices(examples(pair, EPOCH_STEPS[pair]))
         loss = kls.distillation.LogitsDistillation(TEMPERATURE)
         if teacher != CACHED:
             model = student if teacher == ALONE else kls.Distiller(network, student, loss)
@@ -116,13 +117,13 @@ CANDIDATES = {**STEP, **EPOCH}
 PROCESSORS = "Processors: the time of all of them, which other work on the machine moves less than the clock."
 
 
-def steps(repeats):
+def steps(repeats, pairs=tuple(SHAPES)):
     title = f"A step of batch {BATCH}; ours / theirs, both graph or both XLA: below 1, keras_ls is faster"
     columns = "pair", "losses", "candidate", "median", "ours / it", "processors", "ours / it", "peak memory"
     table = Table(*columns, title=title, title_justify="left", caption=f"{PROCESSORS} Peak memory above the networks.")
-    for pair, modes in COMPILED.items():
+    for pair in pairs:
         with contextlib.ExitStack() as stack:
-            names = [name for name in STEP if name.split(", ")[1] in modes]
+            names = [name for name in STEP if name.split(", ")[1] in COMPILED[pair]]
             candidates = [stack.enter_context(Candidate(__name__, name)) for name in names]
             for features in (False, True):
                 for candidate in candidates:
@@ -131,9 +132,9 @@ def steps(repeats):
                 case = pair, f"logits, {FEATURES[pair]}" if features else "logits"
                 for name in names:
                     reference = seconds[f"{OURS}, {name.split(', ')[1]}"]
-                    peak = peak_bytes(__name__, name, pair, features)
+                    peak = None if "XLA" in name else peak_bytes(__name__, name, pair, features)
                     memory = "–" if peak is None else f"{peak / 2**20:.0f} MiB"
-                    table.add_row(*case, name, *columns_of(seconds[name], reference, pair), memory)
+                    table.add_row(*case, name, *columns_of(seconds[name], reference, STEPS[pair]), memory)
                     case = "", ""
     console.print(table)
 
@@ -149,14 +150,14 @@ def epochs(repeats):
                 candidate.prepare(pair)
             seconds = both_medians(candidates, repeats)
             for i, name in enumerate(EPOCH):
-                table.add_row("" if i else pair, name, *columns_of(seconds[name], seconds[ALONE], pair))
+                table.add_row("" if i else pair, name, *columns_of(seconds[name], seconds[ALONE], EPOCH_STEPS[pair]))
     console.print(table)
 
 
-def columns_of(seconds, reference, pair):
+def columns_of(seconds, reference, steps):
     """Milliseconds a step, then `reference` over them; on the clock, then of the processors."""
     for one, other in zip(seconds, reference):
-        yield f"{1e3 * one / STEPS[pair]:.1f} ms"
+        yield f"{1e3 * one / steps:.1f} ms"
         yield f"{other / one:.2f}"
 
 
