@@ -37,7 +37,7 @@ class Candidate:
         self._ask("prepare", *arguments)
 
     def seconds(self):
-        """Seconds of one run, right after another."""
+        """Seconds of one run, right after another: on the clock, and of all processors on this process."""
         return self._ask("seconds")
 
     def peak_bytes(self):
@@ -61,6 +61,11 @@ class Candidate:
 
 def medians(candidates, repeats):
     """The median seconds of each prepared candidate, by name: `repeats` rounds of all of them."""
+    return {name: wall for name, (wall, _) in both_medians(candidates, repeats).items()}
+
+
+def both_medians(candidates, repeats):
+    """As `medians`, `(on the clock, of all processors)`: the second says what a run costs on a machine that is busy."""
     seconds = {c.name: [] for c in candidates}
     order = random.Random(0)
     for _ in range(repeats):
@@ -68,7 +73,7 @@ def medians(candidates, repeats):
         for candidate in order.sample(candidates, len(candidates)):
             time.sleep(0.05)
             seconds[candidate.name].append(candidate.seconds())
-    return {name: statistics.median(values) for name, values in seconds.items()}
+    return {name: tuple(map(statistics.median, zip(*values))) for name, values in seconds.items()}
 
 
 def peak_bytes(module, name, *arguments):
@@ -107,9 +112,9 @@ def _serve(module, name):
             run()
         elif what == "seconds":
             run()  # another process had the cores: as in a training loop, threads and caches are warm when it counts
-            start = time.perf_counter()
+            start = time.perf_counter(), time.process_time()
             run()
-            answer = time.perf_counter() - start
+            answer = time.perf_counter() - start[0], time.process_time() - start[1]
         else:
             answer = _peak_bytes(run)
         print(json.dumps(answer), file=answers, flush=True)

@@ -4,7 +4,7 @@ import keras
 
 from keras_ls.models.image_standardization import ImageStandardization
 from keras_ls.models.local_response_normalization import LocalResponseNormalization
-from keras_ls.ops.checks import checked_count, checked_positive
+from keras_ls.ops.checks import checked_count, checked_image_shape, checked_positive
 
 
 def alexnet(input_shape, num_classes, width=1.0, name="alexnet"):
@@ -39,13 +39,7 @@ def alexnet(input_shape, num_classes, width=1.0, name="alexnet"):
         "When Does Label Smoothing Help?", 2019.
     """
     checked_count("num_classes", num_classes, minimum=2)
-    if len(input_shape) != 3:
-        raise ValueError(
-            f"Expected `input_shape` as (height, width, channels). Received: {input_shape!r}. "
-            "Grey images have 1 channel."
-        )
-    for size in input_shape:
-        checked_count("input_shape", size)
+    checked_image_shape(input_shape)
     filters, units, features = (max(1, round(checked_positive("width", width) * n)) for n in (64, 384, 192))
     layers = keras.layers
     inputs = keras.Input(input_shape)

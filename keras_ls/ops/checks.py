@@ -35,6 +35,16 @@ def checked_count(name, value, minimum=1):
     return int(value)
 
 
+def checked_image_shape(input_shape):
+    """Returns the shape of one image as a tuple of three counts, or raises `ValueError`."""
+    if len(input_shape) != 3:
+        raise ValueError(
+            f"Expected `input_shape` as (height, width, channels). Received: {input_shape!r}. "
+            "Grey images have 1 channel."
+        )
+    return tuple(checked_count("input_shape", size) for size in input_shape)
+
+
 def checked_class(name, value):
     """Returns `value` as an int, or None for None, or raises `ValueError`."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, numbers.Integral)):
