@@ -43,8 +43,11 @@ def four_replicas():
     return _mirrored(4)
 
 
-def _mirrored(replicas):
-    import keras_ls as kls
+def _mirrored(count):
+    from keras_ls.distribute import MirroredStrategy
 
-    # as strategy("mirrored"), which takes all devices
-    return kls.distribute.MirroredStrategy([f"CPU:{i}" for i in range(replicas)])
+    class WithKeysOfItsOwn(MirroredStrategy):
+        # TensorFlow numbers the groups of devices anew in every strategy, and refuses two sizes under one number
+        _collective_key_base = 100 * count
+
+    return WithKeysOfItsOwn([f"CPU:{i}" for i in range(count)])

@@ -155,9 +155,76 @@ def test_shapes_must_agree(teacher, student):
         ({"temperature": "3"}, "`temperature` > 0. Received: '3'"),
         ({"temperature": True}, "`temperature` > 0. Received: True"),
         ({"student_temperature": 0}, "`student_temperature` > 0. Received: 0"),
+        ({"divergence": "forward"}, "`divergence` to be one of 'forward_kl', 'reverse_kl', 'jensen_shannon'"),
         ({"dtype": "float16"}, "`dtype` to be one of 'float32', 'float64'. Received: 'float16'"),
     ],
 )
 def test_errors(arguments, message):
     with pytest.raises(ValueError, match=f"Expected {message}"):
         LogitsDistillation(**arguments)
+
+
+@pytest.mark.parametrize("divergence", ["reverse_kl", "jensen_shannon"])
+def test_other_divergences(divergence):
+    p_t, p_s = softmax(TEACHER / 4, axis=1), softmax(STUDENT / 2, axis=1)
+    middle = (p_t + p_s) / 2
+    expected = {
+        "reverse_kl": rel_entr(p_s, p_t),
+        "jensen_shannon": (rel_entr(p_t, middle) + rel_entr(p_s, middle)) / 2,
+    }[divergence].sum(axis=1)
+    value = LogitsDistillation(4.0, 2.0, divergence=divergence)(TEACHER, STUDENT, np.arange(7))
+    assert float(value) == pytest.approx((np.arange(7) * 16 * expected).mean(), rel=1e-5)
+
+
+def test_standardized_logits_hide_the_teachers_scale():
+    loss = LogitsDistillation(2.0, standardize=True)
+    z_t, z_s = ((z - z.mean(1, keepdims=True)) / z.std(1, keepdims=True) for z in (TEACHER, STUDENT))
+    assert float(loss(TEACHER, STUDENT)) == pytest.approx(4 * kl(z_t, z_s, 2.0).mean(), rel=1e-5)
+    assert float(loss(10 * TEACHER - 5, STUDENT)) == pytest.approx(float(loss(TEACHER, STUDENT)), rel=1e-5)
+
+
+def test_temperatures_are_read_anew_in_a_traced_function():
+    loss, traces = LogitsDistillation(2.0, 3.0), []
+
+    @tf.function
+    def value(teacher, student):
+        traces.append(1)
+        return loss(teacher, student)
+
+    for t, t_s in ((2.0, 3.0), (5.0, 3.0), (5.0, 1.0)):
+        loss.temperature, loss.student_temperature = t, t_s
+        assert float(value(TEACHER, STUDENT)) == pytest.approx(t**2 * kl(TEACHER, STUDENT, t, t_s).mean(), rel=1e-5)
+    assert len(traces) == 1
+    with pytest.raises(ValueError, match=r"Expected `temperature` > 0. Received: 0"):
+        loss.temperature = 0
+
+
+def test_a_callback_schedules_the_temperature_during_fit():
+    import keras_ls as kls
+    from tests.distillation import networks
+
+    teacher = networks.teacher()
+    loss = LogitsDistillation(2.0)
+    distiller = kls.Distiller(teacher, networks.network(), loss, student_loss_weight=0.0)
+    distiller.compile(keras.optimizers.SGD(0.0))  # it stays as it is: the logs tell the temperature
+
+    class Schedule(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            loss.temperature = 2.0 + epoch
+
+    logs = distiller.fit(networks.X, networks.Y, epochs=3, callbacks=[Schedule()], verbose=0).history
+    z_t, z_s = teacher.predict(networks.X, verbose=0), distiller.student.predict(networks.X, verbose=0)
+    expected = [t**2 * kl(z_t, z_s, t).mean() for t in (2.0, 3.0, 4.0)]
+    np.testing.assert_allclose(logs["logits_distillation"], expected, rtol=1e-5)
+    assert loss.get_config()["temperature"] == 4.0
+
+
+def test_a_student_temperature_of_none_follows_the_teachers():
+    loss = LogitsDistillation(2.0)
+    assert loss.student_temperature is None and loss.get_config()["student_temperature"] is None
+    loss.temperature = 4.0
+    assert float(loss(TEACHER, STUDENT)) == pytest.approx(16 * kl(TEACHER, STUDENT, 4.0).mean(), rel=1e-5)
+    loss.student_temperature = 1.0
+    assert float(loss(TEACHER, STUDENT)) == pytest.approx(16 * kl(TEACHER, STUDENT, 4.0, 1.0).mean(), rel=1e-5)
+    loss.student_temperature = None
+    assert float(loss(TEACHER, STUDENT)) == pytest.approx(16 * kl(TEACHER, STUDENT, 4.0).mean(), rel=1e-5)

@@ -124,6 +124,7 @@ LOSSES = [
         "LogitsDistillation-reverse",
         lambda **k: kls.distillation.LogitsDistillation(2.0, divergence="reverse_kl", **k),
         teacher,
+        bounded=True,  # by the teacher's least probability
     ),
     Component(
         "LogitsDistillation-jensen_shannon",

@@ -1,10 +1,13 @@
 import math
 
+import keras
 import numpy as np
 import pytest
 
 from keras_ls import ops
 from tests.gradients import value_and_gradient
+from tests.ops import plain_relations as plain
+from tests.ops.plain_forms import central_differences, softmax
 from tests.precision import digits
 
 approx = pytest.approx
@@ -79,3 +82,53 @@ def test_bad_temperatures(bad):
         ops.kl_divergence([[0.0, 1.0]], [[1.0, 0.0]], bad)
     with pytest.raises(ValueError, match=r"Expected `student_temperature` > 0\. Received"):
         ops.kl_divergence([[0.0, 1.0]], [[1.0, 0.0]], 2.0, bad)
+
+
+def test_temperatures_may_be_tensors():
+    teacher, student = np.random.default_rng(2).normal(size=(2, 4, 3)).astype("float32")
+    tensors = keras.ops.convert_to_tensor(3.0), keras.ops.convert_to_tensor(2.0)
+    np.testing.assert_allclose(
+        ops.kl_divergence(teacher, student, *tensors), ops.kl_divergence(teacher, student, 3.0, 2.0), rtol=1e-6
+    )
+
+
+def test_standardized_logits():
+    teacher, student = np.random.default_rng(3).normal(size=(2, 4, 3)) * 5
+    expected = [
+        plain.divergence(softmax(plain.standardized(t) / 2), softmax(plain.standardized(s)))
+        for t, s in zip(teacher, student)
+    ]
+    np.testing.assert_allclose(
+        ops.kl_divergence(teacher, student, 2.0, 1.0, standardize=True), expected, rtol=digits(1e-9, 1e-4)
+    )
+
+
+def test_jensen_shannon_equals_the_plain_form():
+    teacher, student = np.random.default_rng(4).normal(size=(2, 6, 5)) * 3
+    expected = [plain.jensen_shannon(softmax(t / 4), softmax(s)) for t, s in zip(teacher, student)]
+    got = ops.jensen_shannon_divergence(teacher, student, 4.0, 1.0)
+    np.testing.assert_allclose(got, expected, rtol=digits(1e-9, 1e-4))
+    swapped = ops.jensen_shannon_divergence(student, teacher, 1.0, 4.0)
+    np.testing.assert_allclose(got, swapped, rtol=1e-6)
+
+
+@pytest.mark.float64
+def test_gradient_of_jensen_shannon():
+    teacher, student = np.random.default_rng(5).normal(size=(2, 4, 3))
+    gradient = value_and_gradient(lambda z: ops.jensen_shannon_divergence(teacher, z, 2.0), student)[1]
+    slopes = central_differences(
+        lambda x: sum(plain.jensen_shannon(softmax(t / 2), softmax(s / 2)) for t, s in zip(teacher, x)), student
+    )
+    np.testing.assert_allclose(gradient, slopes, atol=1e-9)
+
+
+def test_jensen_shannon_of_switched_off_classes():
+    # off for both; off for the teacher alone: p = (1, 0), q = (½, ½), m = (¾, ¼): ½ log 4/3 + ½ (½ log ⅔ + ½ log 2)
+    inf = np.inf
+    expected = 0.5 * math.log(4 / 3) + 0.25 * math.log(2 / 3) + 0.25 * math.log(2)
+    value, gradient = value_and_gradient(
+        lambda z: ops.jensen_shannon_divergence([[0.0, -inf, -inf]], z), [[0.0, 0.0, -inf]]
+    )
+    assert float(value[0]) == approx(expected, rel=1e-6)
+    # dJS/dz_k = ½ q_k (log q_k/m_k - Σ_j q_j log q_j/m_j): ± ⅛ log (⅔ / 2)
+    np.testing.assert_allclose(gradient, [[math.log(1 / 3) / 8, -math.log(1 / 3) / 8, 0.0]], rtol=1e-5)
