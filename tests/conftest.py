@@ -1,4 +1,4 @@
-"""Two logical CPU devices for every test on TensorFlow, so that replicas can be compared on any machine.
+"""Four logical CPU devices for every test on TensorFlow, so that replicas can be compared on any machine.
 
 `make test-backends` runs part of the tests with KERAS_BACKEND=jax and KERAS_BACKEND=torch.
 """
@@ -17,7 +17,7 @@ if BACKEND == "tensorflow":
     import tensorflow as tf
 
     tf.config.set_logical_device_configuration(
-        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4
     )
 
 # programs that tests start in processes of their own
@@ -35,6 +35,19 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def two_replicas():
-    import keras_ls as kls
+    return _mirrored(2)
 
-    return kls.distribute.strategy("mirrored")
+
+@pytest.fixture(scope="session")
+def four_replicas():
+    return _mirrored(4)
+
+
+def _mirrored(count):
+    from keras_ls.distribute import MirroredStrategy
+
+    class WithKeysOfItsOwn(MirroredStrategy):
+        # TensorFlow numbers the groups of devices anew in every strategy, and refuses two sizes under one number
+        _collective_key_base = 100 * count
+
+    return WithKeysOfItsOwn([f"CPU:{i}" for i in range(count)])
