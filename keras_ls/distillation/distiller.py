@@ -7,6 +7,7 @@ import keras
 from keras import ops as K
 
 from keras_ls.distillation.cached_teacher import CachedTeacher, is_joined
+from keras_ls.distillation.teacher_metrics import TeacherMetrics
 from keras_ls.losses.reduction import num_replicas, sum_over_replicas
 from keras_ls.losses.replica_exact_loss import ReplicaExactLoss
 
@@ -82,6 +83,7 @@ class Distiller(keras.Model):
         self.student_loss_tracker = keras.metrics.Mean(name="student_loss")
         names = _unique([loss.name for loss in self.distillation_losses])
         self.distillation_loss_trackers = [keras.metrics.Mean(name=name) for name in names]
+        object.__setattr__(self, "_teacher_metrics", None)
         if student.built:
             self.built = True
 
@@ -124,16 +126,39 @@ class Distiller(keras.Model):
 
     def __dir__(self):
         # Keras saves whatever `dir` shows
-        return [name for name in super().__dir__() if name != "teacher"]
+        return [name for name in super().__dir__() if name not in ("teacher", "_teacher_metrics")]
 
-    def compile(self, optimizer="rmsprop", loss=None, **kwargs):
-        """As `keras.Model.compile`; `loss`, `loss_weights` and `metrics` are the student's."""
+    @property
+    def metrics(self):
+        """The student's metrics, the terms of the loss, and what is measured of the teacher."""
+        return super().metrics + ([self._teacher_metrics] if self._teacher_metrics is not None else [])
+
+    def compile(self, optimizer="rmsprop", loss=None, *, teacher_metrics=None, **kwargs):
+        """As `keras.Model.compile`; `loss`, `loss_weights` and `metrics` are the student's.
+
+        Args:
+            optimizer: as in Keras.
+            loss: of the student; None where w = 0.
+            teacher_metrics: measured of the teacher in the same step, with sample weights: a list, or a dictionary of
+                lists by the names of the outputs. `metrics.TeacherAgreement` compares teacher and student; any other
+                metric measures the teacher against the labels, and its log begins with "teacher_".
+            **kwargs: as in Keras.
+        """
         if loss is None and self.student_loss_weight > 0:
             raise ValueError(
                 f"Expected `loss` in compile(), as student_loss_weight={self.student_loss_weight:g}. Received: None. "
                 "To train on the teacher alone, build the Distiller with student_loss_weight=0."
             )
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
+        measured = TeacherMetrics(teacher_metrics) if teacher_metrics else None
+        object.__setattr__(self, "_teacher_metrics", measured)  # past the tracking, as Keras does with `metrics`
+
+    def get_compile_config(self):
+        """Arguments of `compile`, for serialisation."""
+        config = super().get_compile_config()
+        if self._teacher_metrics is not None:
+            config["teacher_metrics"] = keras.saving.serialize_keras_object(self._teacher_metrics.given)
+        return config
 
     def compile_from_config(self, config):
         """Compiles as it was when saved; Keras leaves that to classes that have their own `compile`."""
@@ -162,7 +187,7 @@ class Distiller(keras.Model):
             _log(self.student_loss_tracker, student_loss, batch)
             total = self._student_weight.value * student_loss
         share = 1.0 - self._student_weight.value
-        terms = self._distillation_terms(x, y_pred, sample_weight, batch, training)
+        terms = self._distillation_terms(x, y, y_pred, sample_weight, batch, training)
         for term, weight in zip(terms, self._distillation_weights):
             total = total + share * weight.value * term
         for term in self.losses:
@@ -181,7 +206,9 @@ class Distiller(keras.Model):
         exact = student_loss * num_replicas() * K.divide_no_nan(own, sum_over_replicas(own))
         return exact + K.stop_gradient(student_loss - exact)
 
-    def _distillation_terms(self, x, y_pred, sample_weight, batch, training):
+    def _distillation_terms(self, x, y, y_pred, sample_weight, batch, training):
+        if self._teacher_metrics is not None:
+            self._teacher_metrics.known = self.teacher is not None
         if self.teacher is None:
             if training:
                 raise ValueError("Expected a teacher to train with. Received: None. Set `distiller.teacher = model`.")
@@ -198,6 +225,8 @@ class Distiller(keras.Model):
                 "Expected a teacher and a student with outputs of the same names. "
                 f"Received: teacher with {sorted(taught)}, student with {sorted(y_pred)}."
             )
+        if self._teacher_metrics is not None:
+            self._teacher_metrics.update_state(y, taught, y_pred, sample_weight)
         taught = [K.stop_gradient(output) for output in keras.tree.flatten(taught)]
         learned = keras.tree.flatten(y_pred)
         if len(taught) != len(learned):
