@@ -98,6 +98,6 @@ def _one(outputs, name):
         return flat[0]
     had = sorted(outputs) if isinstance(outputs, dict) else f"{len(flat)} without names"
     raise ValueError(
-        "Expected `teacher_metrics` as a list for a model of one output, or as a dictionary by the names of the outputs "
+        "Expected `teacher_metrics` as a list for a model of one output, or as a dictionary by the names of outputs "
         f"for one that returns a dictionary. Received: {'a list' if name is None else repr(name)} for outputs {had}."
     )

@@ -20,6 +20,7 @@ from keras_ls.ops.divergences import kl_divergence
 from keras_ls.ops.fine_cells import fine_cell_index
 from keras_ls.ops.focal import focal_crossentropy
 from keras_ls.ops.geometry import class_plane, class_separation, project
+from keras_ls.ops.neural_collapse import NeuralCollapse, neural_collapse
 from keras_ls.ops.penalties import entropy, excess_margin, top_logit_excess
 from keras_ls.ops.resampling import BootstrapInterval, CalibrationTest, bootstrap_interval, calibration_test
 from keras_ls.ops.selective import risk_coverage_area, risk_coverage_area_of_groups
@@ -36,6 +37,7 @@ __all__ = [
     "BootstrapInterval",
     "BrierDecomposition",
     "CalibrationTest",
+    "NeuralCollapse",
     "SpiegelhalterTest",
     "bin_statistics",
     "binary_smoothed_crossentropy",
@@ -57,6 +59,7 @@ __all__ = [
     "kl_divergence",
     "merge_into_quantile_bins",
     "monotone_bins",
+    "neural_collapse",
     "node_statistics",
     "project",
     "quantile_bin_index",

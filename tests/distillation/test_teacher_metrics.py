@@ -127,7 +127,7 @@ def test_several_outputs_by_name():
     p = np.exp(taught["b"]) / np.exp(taught["b"]).sum(axis=1, keepdims=True)
     assert logs["b_teacher_brier"] == pytest.approx(((p - np.eye(CLASSES)[Y]) ** 2).sum(axis=1).mean(), rel=1e-5)
     model.compile("sgd", {"a": LOSS, "b": LOSS}, teacher_metrics=[kls.metrics.TeacherAgreement()])
-    with pytest.raises(ValueError, match=r"by the names of the outputs.*Received: a list for outputs \['a', 'b'\]"):
+    with pytest.raises(ValueError, match=r"by the names of outputs.*Received: a list for outputs \['a', 'b'\]"):
         model.evaluate(X, {"a": Y, "b": Y}, verbose=0)
 
 
