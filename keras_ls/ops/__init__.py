@@ -30,6 +30,7 @@ from keras_ls.ops.smooth_calibration import (
     smooth_calibration_error_of_nodes,
 )
 from keras_ls.ops.smoothing import effective_smoothing, smooth_labels
+from keras_ls.ops.smoothing_estimate import SmoothingEstimate, estimate_smoothing, wrong_logit_variance
 from keras_ls.ops.spiegelhalter import SpiegelhalterTest, spiegelhalter_test
 from keras_ls.ops.sweep import monotone_bins, sweep_calibration_error
 
@@ -38,6 +39,7 @@ __all__ = [
     "BrierDecomposition",
     "CalibrationTest",
     "NeuralCollapse",
+    "SmoothingEstimate",
     "SpiegelhalterTest",
     "bin_statistics",
     "binary_smoothed_crossentropy",
@@ -53,6 +55,7 @@ __all__ = [
     "classwise_calibration_error",
     "effective_smoothing",
     "entropy",
+    "estimate_smoothing",
     "excess_margin",
     "fine_cell_index",
     "focal_crossentropy",
@@ -74,4 +77,5 @@ __all__ = [
     "sweep_calibration_error",
     "top_logit_excess",
     "uniform_bin_index",
+    "wrong_logit_variance",
 ]

@@ -160,6 +160,21 @@ def neural_collapse(features, labels, kernel, bias, weight):
     return [*numbers, wrong / sum(weight)]
 
 
+def smoothing_estimate(logits, labels, weight):
+    """α and the cosine between what is left of hard labels and what smoothing asks for, example by example."""
+    K = len(logits[0])
+    left, asked = np.zeros((K, K)), np.zeros((K, K))
+    for z, y, w in zip(np.asarray(logits, "float64"), labels, weight):
+        p = [math.exp(a) / sum(math.exp(b) for b in z) for a in z]
+        middle = sum(z) / K
+        for j in range(K):
+            for k in range(K):
+                left[j, k] += w * ((j == y) - p[j]) * (z[k] - middle)
+                asked[j, k] += w * ((j == y) - 1 / K) * (z[k] - middle)
+    product = (left * asked).sum()
+    return product / (asked**2).sum(), product / math.sqrt((left**2).sum() * (asked**2).sum())
+
+
 def log_probability(label, logits):
     """log p_y = -log Σ_k exp(z_k - z_y), with its digits kept where p_y is nearly 1."""
     z_y = float(logits[label])
