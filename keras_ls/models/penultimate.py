@@ -26,6 +26,34 @@ def penultimate(model):
     return keras.Model(inputs, [layer.input, layer.output])
 
 
+def final_dense(model, num_classes):
+    """The Dense layer that gives a classifier's logits, or None where it cannot be found.
+
+    Args:
+        model: a `keras.Model`; of subclassed ones nothing is known.
+        num_classes: units that it must have.
+
+    Returns:
+        The last layer of the model, activations after it left out, if it is Dense with a unit a class and used once.
+
+    Examples:
+        >>> import keras_ls as kls
+        >>> kls.models.final_dense(kls.models.mlp((64,), 10), 10).name
+        'logits'
+    """
+    layers = keras.layers
+    elementwise = (layers.Activation, layers.Identity, layers.Softmax)
+    if not getattr(model, "inputs", None):
+        return None
+    last = next((layer for layer in reversed(model.layers) if not isinstance(layer, elementwise)), None)
+    if not isinstance(last, layers.Dense) or last.units != num_classes:
+        return None
+    try:
+        return last if last.input is not None else None
+    except (AttributeError, ValueError):  # used twice
+        return None
+
+
 def templates(model):
     """The columns of the last layer's kernel, one template a class: `[K, D]`.
 
