@@ -34,24 +34,24 @@ def final_dense(model, num_classes):
         num_classes: units that it must have.
 
     Returns:
-        The last layer of the model, activations after it left out, if it is Dense with a unit a class and used once.
+        The last layer of the model, activations after it left out, if it is Dense with a unit a class.
 
     Examples:
         >>> import keras_ls as kls
         >>> kls.models.final_dense(kls.models.mlp((64,), 10), 10).name
         'logits'
     """
-    layers = keras.layers
-    elementwise = (layers.Activation, layers.Identity, layers.Softmax)
+    elementwise = (keras.layers.Activation, keras.layers.Identity, keras.layers.Softmax)
     if not getattr(model, "inputs", None):
         return None
-    last = next((layer for layer in reversed(model.layers) if not isinstance(layer, elementwise)), None)
-    if not isinstance(last, layers.Dense) or last.units != num_classes:
-        return None
-    try:
-        return last if last.input is not None else None
-    except (AttributeError, ValueError):  # used twice
-        return None
+    tensor = model.outputs[0]
+    for layer in reversed(model.layers):
+        if layer.output is not tensor:  # another branch, or a layer that is used twice
+            return None
+        if not isinstance(layer, elementwise):
+            break
+        tensor = layer.input
+    return layer if isinstance(layer, keras.layers.Dense) and layer.units == num_classes else None
 
 
 def templates(model):

@@ -148,8 +148,8 @@ def judge(alpha, match, wrong_variance, temperature=None):
     if alpha < LEAST_ALPHA:
         answer = f"No sign of it: what training left of hard labels amounts to α = {max(alpha, 0.0):.3f}."
         certainty = (
-            f"Smoothing of less than about {LEAST_ALPHA} cannot be told from none. Another loss may yet have softened "
-            "the predictions: look at γ at T=1."
+            f"Smoothing of less than about {LEAST_ALPHA} cannot be told from none ({signs}). Another loss may yet have "
+            "softened the predictions: look at γ at T = 1."
         )
         start = None if temperature is None else max(1.0, round(temperature, 1))
         advice = (
