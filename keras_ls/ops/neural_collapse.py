@@ -95,7 +95,8 @@ def neural_collapse(features, labels, weights, bias=None, sample_weight=None) ->
     # tr(Σ_W Σ_B⁺) along the directions in which the means differ, without a D×D matrix
     _, spread, directions = K.svd(centered, full_matrices=False)
     tiny = K.max(spread) * max(centered.shape) * (1e-7 if accumulation_dtype() == "float32" else 1e-15)
-    inverse = K.where(spread > tiny, 1 / K.maximum(spread, tiny), K.zeros_like(spread))
+    differ = spread > tiny
+    inverse = K.where(differ, 1 / K.where(differ, spread, K.ones_like(spread)), K.zeros_like(spread))
     residuals = matmul(features - K.take(means, labels, axis=0), K.transpose(directions)) * inverse
     share = weight / K.take(count, labels)  # adds up to 1 in each class: K in all
     within = K.sum(share * K.sum(residuals * residuals, axis=-1)) / num_classes  # Σ_B⁺ = K V S⁻² Vᵀ
