@@ -24,6 +24,13 @@ app = typer.Typer(
 )
 console = Console(width=None if sys.stdout.isatty() else 120)
 
+LONGEST_NAME = 60  # characters
+ABOUT_CALIBRATORS = "Calibrators compared on the predictions in a file, each on examples that it was not fitted on."
+ABOUT_TEACHER = (
+    "How a teacher predicts, whether label smoothing shows in it, and at which temperature it should teach. It is one "
+    "network: the numbers have no interval over seeds."
+)
+
 Names = Annotated[
     list[str], typer.Argument(metavar="STUDY...", help="One or more studies; `keras-ls list` names them.")
 ]
@@ -178,17 +185,49 @@ def calibrate(
             progress.advance(task)
         progress.update(task, description="done")
     result = kls.studies.compare(study, found, {file.name: hashlib.sha256(file.read_bytes()).hexdigest()})
-    result.save(out / "calibrate.json")
-    kls.studies.save_figures(result, out)
-    _print_result(result)
+    _finish(result, out, f"Calibration of {file.name}", ABOUT_CALIBRATORS)
     for name, messages in said.items():
         for message in messages:
             console.print(f"[yellow]{name}:[/] {escape(message)}", highlight=False)
-    path = kls.studies.write_report({result.study: result}, out, title=f"Calibration of {file.name}")
-    console.print(f"Open [bold]{path}[/] in a browser.", soft_wrap=True)
     if save is not None:
         for path in kls.studies.save_calibrator(study, found, save, from_logits, read.class_names, result.provenance):
             console.print(f"Wrote [bold]{path}[/]", soft_wrap=True)
+
+
+@app.command()
+def diagnose(
+    file: Annotated[pathlib.Path, typer.Argument(metavar="TEACHER", help="A saved Keras model, teacher.keras.")],
+    dataset: Annotated[str, typer.Option(help="What it was trained on; `keras-ls list` names the datasets.")],
+    part: Annotated[str, typer.Option(help="Held-out part: calibration or test; train for none.")] = "test",
+    from_logits: Annotated[bool, typer.Option("--logits/--probabilities", help="What the teacher returns.")] = True,
+    temperatures: Annotated[str, typer.Option(help="Of which γ is told, such as 1,2,4.")] = ",".join(
+        f"{t:g}" for t in kls.studies.diagnosis.TEMPERATURES
+    ),
+    num_bins: Annotated[int, typer.Option(help="Bins of the calibration errors.")] = 15,
+    examples: Annotated[int, typer.Option(help="At most so many of each part.")] = kls.studies.diagnosis.EXAMPLES,
+    out: Annotated[pathlib.Path | None, typer.Option(help="Directory of results; runs/diagnose by default.")] = None,
+):
+    """Looks at a teacher before it teaches: is it smoothed, is it calibrated, at which temperature should it teach."""
+    checked_choice("dataset", dataset, kls.data.DATASETS)
+    try:
+        at = tuple(float(t) for t in temperatures.split(","))
+    except ValueError:
+        raise ValueError(f"Expected `--temperatures` as numbers, such as 1,2,4. Received: {temperatures!r}.") from None
+    settings = dict(part=part, temperatures=at, num_bins=num_bins, examples=examples, from_logits=from_logits)
+    found = kls.studies.diagnose(kls.studies.load_teacher(file), dataset, **settings)
+    hashed = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
+    result = kls.studies.report_of(found, dataset, file.name, hashed, {"dataset": dataset, **settings})
+    _finish(result, out or pathlib.Path("runs/diagnose"), f"The teacher {file.name}", ABOUT_TEACHER)
+
+
+def _finish(result, out, title, about):
+    """Writes JSON, figures and report of a result, and prints it."""
+    out.mkdir(parents=True, exist_ok=True)
+    result.save(out / f"{result.study}.json")
+    kls.studies.save_figures(result, out)
+    _print_result(result)
+    path = kls.studies.write_report({result.study: result}, out, title, about)
+    console.print(f"Open [bold]{path}[/] in a browser.", soft_wrap=True)
 
 
 def _bar():
@@ -220,9 +259,11 @@ def _print_result(result):
         for row in table.rows:
             drawn.add_row(*row)
         for column, cells in zip(drawn.columns[:2], zip(*table.rows)):
-            column.no_wrap = not any("±" in cell for cell in cells)  # names stay whole, intervals may break
+            # names stay whole, intervals and sentences may break
+            column.no_wrap = not any("±" in cell or len(cell) > LONGEST_NAME for cell in cells)
         console.print(drawn)
-        console.print(table.note, style="dim", highlight=False)
+        if table.note:
+            console.print(table.note, style="dim", highlight=False)
     if not result.directions:
         return
     directions = Table("claim", "paper", "difference here", "verdict", title="Directions", title_justify="left")

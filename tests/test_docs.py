@@ -79,6 +79,14 @@ def test_distil_from_cache(tmp_path):
         np.testing.assert_allclose(a, b, atol=1e-4)
 
 
+def test_diagnose_teachers(tmp_path):
+    verdicts = example("diagnose_teachers").main(tmp_path / "teachers.png", (0.0, 0.2), ((64,),), (40,), seeds=1)
+    hard, smoothed = (verdicts[40, (64,), alpha][0] for alpha in (0.0, 0.2))
+    assert (hard.smoothed, smoothed.smoothed) == ("no", "yes") and abs(smoothed.alpha - 0.2) < 0.02
+    assert (tmp_path / "teachers.png").stat().st_size > 10_000
+    plt.close("all")
+
+
 def test_every_example_says_how_to_run_it():
     for path in (ROOT / "examples").glob("*.py"):
         source = path.read_text(encoding="utf-8")

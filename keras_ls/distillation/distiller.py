@@ -11,6 +11,7 @@ from keras_ls.distillation.forward_pass import ForwardPass, checked_features, ch
 from keras_ls.distillation.loss_weights import LossWeights
 from keras_ls.distillation.projections import Projections
 from keras_ls.distillation.saved_student import SavedStudent
+from keras_ls.distillation.teacher_metrics import TeacherMetrics
 from keras_ls.distillation.teachers import Teachers
 from keras_ls.distillation.terms import expanded
 from keras_ls.losses.keras_losses import weigh_keras_loss
@@ -119,6 +120,7 @@ class Distiller(LossWeights, SavedStudent, keras.Model):
         self.distillation_loss_trackers = [keras.metrics.Mean(name=term.name) for term in self._terms]
         building = [term for term in self._terms if term.builds]
         self._projections = Projections(building) if building else None
+        object.__setattr__(self, "_teacher_metrics", None)
         if student.built:
             self.built = True
             self._build_losses_for_known_inputs()
@@ -137,14 +139,37 @@ class Distiller(LossWeights, SavedStudent, keras.Model):
         object.__setattr__(self, "_teachers", teachers)
         self.train_function = self.test_function = None  # traced with the teacher before
 
-    def compile(self, optimizer="rmsprop", loss=None, **kwargs):
-        """As `keras.Model.compile`; `loss`, `loss_weights` and `metrics` are the student's."""
+    @property
+    def metrics(self):
+        """The student's metrics, the terms of the loss, and what is measured of the teacher."""
+        return super().metrics + ([self._teacher_metrics] if self._teacher_metrics is not None else [])
+
+    def compile(self, optimizer="rmsprop", loss=None, *, teacher_metrics=None, **kwargs):
+        """As `keras.Model.compile`; `loss`, `loss_weights` and `metrics` are the student's.
+
+        Args:
+            optimizer: as in Keras.
+            loss: of the student; None where w = 0.
+            teacher_metrics: measured of the teacher in the same step, with sample weights: a list, or a dictionary of
+                lists by the names of the outputs. `metrics.TeacherAgreement` compares teacher and student; any other
+                metric measures the teacher against the labels, and its log begins with "teacher_".
+            **kwargs: as in Keras.
+        """
         if loss is None and self.student_loss_weight > 0:
             raise ValueError(
                 f"Expected `loss` in compile(), as student_loss_weight={self.student_loss_weight:g}. Received: None. "
                 "To train on the teacher alone, build the Distiller with student_loss_weight=0."
             )
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
+        measured = TeacherMetrics(teacher_metrics) if teacher_metrics else None
+        object.__setattr__(self, "_teacher_metrics", measured)  # past the tracking, as Keras does with `metrics`
+
+    def get_compile_config(self):
+        """Arguments of `compile`, for serialisation."""
+        config = super().get_compile_config()
+        if self._teacher_metrics is not None:
+            config["teacher_metrics"] = keras.saving.serialize_keras_object(self._teacher_metrics.given)
+        return config
 
     def call(self, inputs, training=None):
         """The student's outputs."""
@@ -212,6 +237,8 @@ class Distiller(LossWeights, SavedStudent, keras.Model):
         return total
 
     def _distillation_terms(self, x, y, y_pred, sample_weight, training):
+        if self._teacher_metrics is not None:
+            self._teacher_metrics.known = self._teachers is not None
         if not self._terms:
             return []
         if self._teachers is None:
@@ -232,6 +259,12 @@ class Distiller(LossWeights, SavedStudent, keras.Model):
             learned = y_pred, self._student_pass(self._teachers.inputs(x), training)[1]
         else:
             learned = y_pred, {}
+        if self._teacher_metrics is not None:
+            if len(taught) > 1:
+                raise ValueError(
+                    f"Expected one teacher for `teacher_metrics`. Received: {len(taught)}. Evaluate each on its own."
+                )
+            self._teacher_metrics.update_state(y, taught[0][0], y_pred, sample_weight)
         if self._projections is not None:
             self._projections.build_for(taught[0], learned)
         return [

@@ -10,7 +10,7 @@ class SavedStudent:
 
     def __dir__(self):
         # Keras saves whatever `dir` shows
-        return [name for name in super().__dir__() if name != "teacher"]
+        return [name for name in super().__dir__() if name not in ("teacher", "_teacher_metrics")]
 
     def export(self, filepath, *args, **kwargs):
         """Exports the student alone, as `keras.Model.export` does."""

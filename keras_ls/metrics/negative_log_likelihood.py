@@ -1,11 +1,10 @@
 """Negative log-likelihood, streamed."""
 
 import keras
-from keras import ops as K
 
 from keras_ls import ops
 from keras_ls.metrics.streaming import StreamingMean
-from keras_ls.ops.precision import at_least_float32
+from keras_ls.ops.examples import as_two_classes
 from keras_ls.ops.smoothing import probabilities_to_logits
 
 
@@ -48,10 +47,6 @@ class NegativeLogLikelihood(StreamingMean):
 
     def values(self, labels, predictions):
         """Negative log-likelihood of each example."""
-        predictions = at_least_float32(predictions)
-        if len(predictions.shape) == 1:  # softmax([0, z]) is sigmoid(z)
-            both = [K.zeros_like(predictions), predictions] if self.from_logits else [1 - predictions, predictions]
-            predictions, y = K.stack(both, axis=-1), K.cast(labels, predictions.dtype)
-            labels = K.stack([1 - y, y], axis=-1)
+        labels, predictions = as_two_classes(labels, predictions, self.from_logits)
         logits = predictions if self.from_logits else probabilities_to_logits(predictions)
         return ops.smoothed_crossentropy(labels, logits, 0.0)

@@ -5,7 +5,7 @@ from keras_ls.models.image_standardization import ImageStandardization
 from keras_ls.models.local_response_normalization import LocalResponseNormalization
 from keras_ls.models.mlp import mlp
 from keras_ls.models.padded_shortcut import PaddedShortcut
-from keras_ls.models.penultimate import penultimate, templates
+from keras_ls.models.penultimate import final_dense, penultimate, templates
 from keras_ls.models.resnet import resnet
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "LocalResponseNormalization",
     "PaddedShortcut",
     "alexnet",
+    "final_dense",
     "mlp",
     "penultimate",
     "resnet",

@@ -26,6 +26,34 @@ def penultimate(model):
     return keras.Model(inputs, [layer.input, layer.output])
 
 
+def final_dense(model, num_classes):
+    """The Dense layer that gives a classifier's logits, or None where it cannot be found.
+
+    Args:
+        model: a `keras.Model`; of subclassed ones nothing is known.
+        num_classes: units that it must have.
+
+    Returns:
+        The last layer of the model, activations after it left out, if it is Dense with a unit a class.
+
+    Examples:
+        >>> import keras_ls as kls
+        >>> kls.models.final_dense(kls.models.mlp((64,), 10), 10).name
+        'logits'
+    """
+    elementwise = (keras.layers.Activation, keras.layers.Identity, keras.layers.Softmax)
+    if not getattr(model, "inputs", None):
+        return None
+    tensor = model.outputs[0]
+    for layer in reversed(model.layers):
+        if layer.output is not tensor:  # another branch, or a layer that is used twice
+            return None
+        if not isinstance(layer, elementwise):
+            break
+        tensor = layer.input
+    return layer if isinstance(layer, keras.layers.Dense) and layer.units == num_classes else None
+
+
 def templates(model):
     """The columns of the last layer's kernel, one template a class: `[K, D]`.
 

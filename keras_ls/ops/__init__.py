@@ -22,6 +22,7 @@ from keras_ls.ops.features import attention_map, cosine_distance
 from keras_ls.ops.fine_cells import fine_cell_index
 from keras_ls.ops.focal import focal_crossentropy
 from keras_ls.ops.geometry import class_plane, class_separation, project
+from keras_ls.ops.neural_collapse import NeuralCollapse, neural_collapse
 from keras_ls.ops.penalties import entropy, excess_margin, top_logit_excess
 from keras_ls.ops.relations import angle_error, correlation_distance, distance_error, similarity_error
 from keras_ls.ops.resampling import BootstrapInterval, CalibrationTest, bootstrap_interval, calibration_test
@@ -32,6 +33,7 @@ from keras_ls.ops.smooth_calibration import (
     smooth_calibration_error_of_nodes,
 )
 from keras_ls.ops.smoothing import effective_smoothing, smooth_labels
+from keras_ls.ops.smoothing_estimate import SmoothingEstimate, estimate_smoothing, wrong_logit_variance
 from keras_ls.ops.softening import squared_logit_error, standardize_logits
 from keras_ls.ops.spiegelhalter import SpiegelhalterTest, spiegelhalter_test
 from keras_ls.ops.sweep import monotone_bins, sweep_calibration_error
@@ -40,6 +42,8 @@ __all__ = [
     "BootstrapInterval",
     "BrierDecomposition",
     "CalibrationTest",
+    "NeuralCollapse",
+    "SmoothingEstimate",
     "SpiegelhalterTest",
     "angle_error",
     "attention_map",
@@ -61,6 +65,7 @@ __all__ = [
     "distance_error",
     "effective_smoothing",
     "entropy",
+    "estimate_smoothing",
     "excess_margin",
     "fine_cell_index",
     "focal_crossentropy",
@@ -68,6 +73,7 @@ __all__ = [
     "kl_divergence",
     "merge_into_quantile_bins",
     "monotone_bins",
+    "neural_collapse",
     "node_statistics",
     "project",
     "quantile_bin_index",
@@ -85,4 +91,5 @@ __all__ = [
     "sweep_calibration_error",
     "top_logit_excess",
     "uniform_bin_index",
+    "wrong_logit_variance",
 ]

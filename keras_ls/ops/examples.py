@@ -88,6 +88,16 @@ def to_probabilities(predictions, from_logits):
     return K.sigmoid(predictions) if len(predictions.shape) == 1 else K.softmax(predictions, axis=-1)
 
 
+def as_two_classes(labels, predictions, from_logits):
+    """Dense labels and predictions `[M, 2]` for those of P(y=1), `[M]`; others as they are."""
+    if len(predictions.shape) > 1:
+        return labels, predictions
+    p = at_least_float32(predictions)
+    both = [K.zeros_like(p), p] if from_logits else [1 - p, p]  # softmax([0, z]) is sigmoid(z)
+    y = K.cast(labels, p.dtype)
+    return K.stack([1 - y, y], axis=-1), K.stack(both, axis=-1)
+
+
 def confidence_and_accuracy(labels, predictions, from_logits=False):
     """Top-label confidence and its hit for `[M, K]`; P(y=1) and y for `[M]`.
 

@@ -83,16 +83,32 @@ def effective_smoothing(teacher_logits, labels, temperature=1.0):
     if 0 in logits.shape:
         raise ValueError(f"Expected at least one example. Received: teacher_logits of shape {tuple(logits.shape)}.")
     check_no_nan("teacher_logits", logits, "Was the teacher trained to a NaN loss?")
-    p = K.softmax(logits / temperature, axis=-1)
     labels = align_labels(labels, logits)
-    if len(labels.shape) == len(logits.shape):
-        wrong_mass = K.sum((1.0 - K.cast(labels, p.dtype)) * p, axis=-1)
-    else:
+    if len(labels.shape) < len(logits.shape):
         check_integer_labels(labels, num_classes)
-        # summed over the wrong classes: 1 - p_y would lose a confident teacher's γ in the rounding of p_y
-        hit = K.one_hot(K.cast(labels, "int32"), num_classes, dtype=p.dtype)
-        wrong_mass = K.sum((1.0 - hit) * p, axis=-1)
-    return mean(wrong_mass) * num_classes / (num_classes - 1)
+    return mean(smoothing_of_examples(logits, labels, temperature))
+
+
+def smoothing_of_examples(logits, labels, temperature=1.0):
+    """`Σ_k (1 - y_k) p_k(T) · K/(K-1)` of each example, whose mean is γ; NaN for a label that is no class.
+
+    Args:
+        logits: `[M, K]`, at least float32.
+        labels: integers `[M]`, or dense targets `[M, K]`.
+        temperature: T > 0.
+
+    Returns:
+        `[M]`.
+    """
+    p = K.softmax(logits / temperature, axis=-1)
+    scale = p.shape[-1] / (p.shape[-1] - 1)
+    if len(labels.shape) == len(p.shape):
+        return scale * K.sum((1.0 - K.cast(labels, p.dtype)) * p, axis=-1)
+    # summed over the wrong classes: 1 - p_y would lose a confident teacher's γ in the rounding of p_y
+    labels = K.cast(labels, "int32")
+    wrong_mass = K.sum((1.0 - K.one_hot(labels, p.shape[-1], dtype=p.dtype)) * p, axis=-1)
+    inside = K.logical_and(labels >= 0, labels < p.shape[-1])
+    return K.where(inside, scale * wrong_mass, K.full_like(wrong_mass, np.nan))
 
 
 def classes_last(predictions, axis):

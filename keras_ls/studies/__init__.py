@@ -2,6 +2,8 @@
 
 from keras_ls.studies.accuracy_study import AccuracyStudy
 from keras_ls.studies.calibration_study import CalibrationStudy
+from keras_ls.studies.diagnosis import Diagnosis, Verdict, diagnose
+from keras_ls.studies.diagnosis_report import report_of
 from keras_ls.studies.distillation_study import DistillationStudy
 from keras_ls.studies.exported import export_models
 from keras_ls.studies.figures import save_figures
@@ -12,6 +14,7 @@ from keras_ls.studies.report import read_results, write_report
 from keras_ls.studies.result import StudyResult
 from keras_ls.studies.store import Store
 from keras_ls.studies.study import SIZES
+from keras_ls.studies.teacher_outputs import load_teacher
 from keras_ls.studies.training import Training
 
 __all__ = [
@@ -19,16 +22,21 @@ __all__ = [
     "STUDIES",
     "AccuracyStudy",
     "CalibrationStudy",
+    "Diagnosis",
     "DistillationStudy",
     "ProjectionStudy",
     "Recalibration",
     "Store",
     "StudyResult",
     "Training",
+    "Verdict",
     "compare",
+    "diagnose",
     "export_models",
+    "load_teacher",
     "logits_of",
     "read_results",
+    "report_of",
     "save_calibrator",
     "save_figures",
     "write_report",

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_ls import calibrators, ops
 from keras_ls.ops.checks import check_unit_interval, checked_choice, checked_count
-from keras_ls.ops.examples import confidence_and_accuracy, flatten_examples, to_probabilities
+from keras_ls.ops.examples import as_two_classes, confidence_and_accuracy, flatten_examples, to_probabilities
 from keras_ls.ops.smoothing import probabilities_to_logits
 from keras_ls.plots.reliability_bins import bins_of_predictions
 
@@ -135,7 +135,7 @@ class Recalibration:
         p = keras.ops.convert_to_numpy(to_probabilities(logits, from_logits=True))
         confidence, accuracy = map(keras.ops.convert_to_numpy, confidence_and_accuracy(labels, p))
         hits = ((p > 0.5) == (labels > 0.5)).astype("float32") if p.ndim == 1 else accuracy
-        nll = ops.smoothed_crossentropy(*_two_columns(labels, logits), 0.0)
+        nll = ops.smoothed_crossentropy(*as_two_classes(labels, logits, from_logits=True), 0.0)
         scores = {name: self._mean(v) for name, v in (("accuracy", hits), ("nll", nll))}
         scores["brier"] = self._mean(ops.squared_distance(labels, p))
         # of confidences and hits: the same as of all classes, and quicker
@@ -208,13 +208,6 @@ def logits_of(predictions, from_logits):
             f"{total.max():.4g}. For several labels an example, calibrate each column by itself."
         )
     return keras.ops.convert_to_numpy(probabilities_to_logits(p)).astype("float32")
-
-
-def _two_columns(labels, logits):
-    """Labels and logits of two classes for binary ones, `[N]`; others as they are."""
-    if logits.ndim == 2:
-        return labels, logits
-    return np.stack([1 - labels, labels], axis=1), np.stack([np.zeros_like(logits), logits], axis=1)
 
 
 def _weighted_mean(_, values, sample_weight):

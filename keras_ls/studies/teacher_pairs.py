@@ -103,7 +103,7 @@ class TeacherPairs:
                 rows=rows,
                 note=(
                     f"Mean ± 95 % interval over {len(self.seeds)} seeds, on the {tests:,} test examples: with an error "
-                    f"of .7 % they alone leave ± {196 * np.sqrt(0.007 * 0.993 / tests):.2f}, the same for all networks. "
+                    f"of .7 % they alone leave ± {196 * np.sqrt(0.007 * 0.993 / tests):.2f}, for all networks alike. "
                     f"{count:,} training images, {self.epochs} epochs, Adam with a rate from .001 linearly to 0, "
                     f"nothing tuned. Teachers: shifts of up to ± {self.shift} pixels; smoothed: α = "
                     f"{self.label_smoothing:g}. Students: no augmentation, {self.label_share:g}·CE + "
@@ -158,8 +158,8 @@ class TeacherPairs:
                 kind="ComparisonDisplay",
                 panels=((ComparisonDisplay(rows, [series], "test error %", source).to_dict(),),),
                 reading=(
-                    "Dots are means over seeds, bars 95 % intervals, the dotted line is the hard teacher. In the paper the "
-                    "smoothed teacher errs less than the hard one, and its student more than the hard one's."
+                    "Dots are means over seeds, bars 95 % intervals, the dotted line is the hard teacher. In the paper "
+                    "the smoothed teacher errs less than the hard one, and its student more than the hard one's."
                 ),
             ),
         )

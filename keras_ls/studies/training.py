@@ -179,7 +179,7 @@ class Training:
         return tf.data.Dataset.from_tensor_slices((x[: self.examples], y[: self.examples]))
 
     def _stream(self):
-        """`(id, (x, y))` of all epochs; ids number the images, or, where each is augmented anew, what becomes of them."""
+        """`(id, (x, y))` of all epochs; ids number the images, or, where these are augmented, what becomes of them."""
         count = len(data.load(self.dataset).train[1][: self.examples])
         tf.random.set_seed(self.seed)  # of which the order depends, too
         if not self.augmented:

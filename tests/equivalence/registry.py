@@ -248,6 +248,16 @@ METRICS = [
     Component("RiskCoverageArea-dense", kls.metrics.RiskCoverageArea, dense),
     Component("RiskCoverageArea-binary", kls.metrics.RiskCoverageArea, binary),
     Component("RiskCoverageArea-ignore", lambda **k: kls.metrics.RiskCoverageArea(ignore_class=-1, **k), some_ignored),
+    Component("EffectiveSmoothing", lambda **k: kls.metrics.EffectiveSmoothing(2.0, **k), integers),
+    Component("EffectiveSmoothing-dense", kls.metrics.EffectiveSmoothing, dense),
+    Component("EffectiveSmoothing-binary", kls.metrics.EffectiveSmoothing, binary),
+    Component(
+        "EffectiveSmoothing-ignore",
+        lambda **k: kls.metrics.EffectiveSmoothing(ignore_class=-1, **k),
+        some_ignored,
+    ),
+    Component("TeacherAgreement", kls.metrics.TeacherAgreement, teacher),
+    Component("TeacherAgreement-kl", lambda **k: kls.metrics.TeacherAgreement("kl", 2.0, **k), teacher),
 ]
 CALIBRATORS = [
     Component("TemperatureScaling", kls.calibrators.TemperatureScaling, overconfident),

@@ -119,6 +119,62 @@ def class_separation(features, labels):
     return 1 - within / total
 
 
+def neural_collapse(features, labels, kernel, bias, weight):
+    """Papyan, Han and Donoho 2020, with the covariances as matrices; NC1, NC2 four times, NC3, NC4."""
+    features, kernel = np.asarray(features, "float64"), np.asarray(kernel, "float64")
+    K, D = kernel.shape[1], kernel.shape[0]
+    means = np.zeros((K, D))
+    for c in range(K):
+        total = sum(w for y, w in zip(labels, weight) if y == c)
+        for h, y, w in zip(features, labels, weight):
+            if y == c:
+                means[c] += w * h / total
+    center = sum(means) / K
+    within, between = np.zeros((D, D)), np.zeros((D, D))
+    for c in range(K):
+        total = sum(w for y, w in zip(labels, weight) if y == c)
+        between += np.outer(means[c] - center, means[c] - center) / K
+        for h, y, w in zip(features, labels, weight):
+            if y == c:
+                within += w * np.outer(h - means[c], h - means[c]) / total / K
+    numbers = [np.trace(within @ np.linalg.pinv(between, rcond=1e-10)) / K]
+    rows = means - center, kernel.T
+    for one in rows:
+        lengths = [math.sqrt(row @ row) for row in one]
+        numbers.append(np.std(lengths) / np.mean(lengths))
+    for one in rows:
+        off = [
+            abs(a @ b / math.sqrt(a @ a) / math.sqrt(b @ b) + 1 / (K - 1))
+            for i, a in enumerate(one)
+            for j, b in enumerate(one)
+            if i != j
+        ]
+        numbers.append(sum(off) / len(off))
+    gap = rows[1] / math.sqrt((rows[1] ** 2).sum()) - rows[0] / math.sqrt((rows[0] ** 2).sum())
+    numbers.append((gap**2).sum())
+    wrong = 0.0
+    for h, w in zip(features, weight):
+        decided = max(range(K), key=lambda c: kernel[:, c] @ h + bias[c])
+        nearest = min(range(K), key=lambda c: (h - means[c]) @ (h - means[c]))
+        wrong += w * (decided != nearest)
+    return [*numbers, wrong / sum(weight)]
+
+
+def smoothing_estimate(logits, labels, weight):
+    """α and the cosine between what is left of hard labels and what smoothing asks for, example by example."""
+    K = len(logits[0])
+    left, asked = np.zeros((K, K)), np.zeros((K, K))
+    for z, y, w in zip(np.asarray(logits, "float64"), labels, weight):
+        p = [math.exp(a) / sum(math.exp(b) for b in z) for a in z]
+        middle = sum(z) / K
+        for j in range(K):
+            for k in range(K):
+                left[j, k] += w * ((j == y) - p[j]) * (z[k] - middle)
+                asked[j, k] += w * ((j == y) - 1 / K) * (z[k] - middle)
+    product = (left * asked).sum()
+    return product / (asked**2).sum(), product / math.sqrt((left**2).sum() * (asked**2).sum())
+
+
 def log_probability(label, logits):
     """log p_y = -log Σ_k exp(z_k - z_y), with its digits kept where p_y is nearly 1."""
     z_y = float(logits[label])

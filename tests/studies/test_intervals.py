@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from keras_ls.studies.smoothing_curves import at_equal_gamma
 from keras_ls.studies.intervals import direction, direction_at_points, estimate
+from keras_ls.studies.smoothing_curves import at_equal_gamma
 
 
 def test_estimate_against_the_t_table():

@@ -1,0 +1,60 @@
+"""Effective smoothing of predictions, streamed."""
+
+import keras
+
+from keras_ls.metrics.streaming import StreamingMean
+from keras_ls.ops.checks import checked_positive
+from keras_ls.ops.examples import as_two_classes
+from keras_ls.ops.precision import at_least_float32
+from keras_ls.ops.smoothing import probabilities_to_logits, smoothing_of_examples
+
+
+@keras.saving.register_keras_serializable(package="keras_ls")
+class EffectiveSmoothing(StreamingMean):
+    """The label smoothing γ that predictions amount to: of a teacher, what its students are told.
+
+    `γ = mean_x Σ_k (1 - y_k) p_k(T) · K/(K-1)`, with `p(T) = softmax(z / T)`. Predictions that equal targets smoothed
+    with α have γ = α. On the training data γ tells of the targets; on others the errors add to it.
+
+    Args:
+        temperature: T > 0.
+        from_logits: whether predictions are logits (default) or probabilities. Never guessed. Probabilities are clipped
+            to at least Keras's ε (1e-7) and renormalised; logits are not clipped.
+        ignore_class: integer label of examples that do not count, or None.
+        name: name of the metric.
+        dtype: dtype of the result.
+
+    Returns:
+        `result()` is a scalar in [0, K/(K-1)].
+
+    Raises:
+        ValueError: for T, shapes or labels that do not fit, and NaN predictions. Inside a traced function NaN
+            predictions make the result NaN; labels out of range raise when a TensorFlow graph runs, and give NaN under
+            XLA.
+
+    Examples:
+        `(.3 + .1) / 2` of two classes, times 2:
+
+        >>> import keras_ls as kls
+        >>> metric = kls.metrics.EffectiveSmoothing(from_logits=False)
+        >>> metric.update_state([0, 1], [[0.7, 0.3], [0.1, 0.9]])
+        >>> round(float(metric.result()), 6)
+        0.4
+
+    Reference:
+        Müller, Kornblith and Hinton, "When Does Label Smoothing Help?", section 4, 2019.
+    """
+
+    def __init__(self, temperature=1.0, from_logits=True, ignore_class=None, name="effective_smoothing", dtype=None):
+        super().__init__(from_logits, ignore_class, name, dtype)
+        self.temperature = checked_positive("temperature", temperature)
+
+    def values(self, labels, predictions):
+        """γ of each example."""
+        labels, predictions = as_two_classes(labels, predictions, self.from_logits)
+        logits = at_least_float32(predictions) if self.from_logits else probabilities_to_logits(predictions)
+        return smoothing_of_examples(logits, labels, self.temperature)
+
+    def get_config(self):
+        """Constructor arguments, for serialisation."""
+        return {**super().get_config(), "temperature": self.temperature}

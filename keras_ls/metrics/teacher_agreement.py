@@ -1,0 +1,95 @@
+"""Agreement of a student with its teacher, streamed."""
+
+import keras
+from keras import ops as K
+
+from keras_ls import ops
+from keras_ls.metrics.streaming import StreamingMean
+from keras_ls.ops.checks import checked_choice, checked_positive
+from keras_ls.ops.lean import argmax
+from keras_ls.ops.precision import at_least_float32
+from keras_ls.ops.smoothing import probabilities_to_logits
+
+NAMES = {"top1": "teacher_agreement", "kl": "teacher_kl"}
+
+
+@keras.saving.register_keras_serializable(package="keras_ls")
+class TeacherAgreement(StreamingMean):
+    """How far a student says what its teacher says: the same top class, or the KL divergence.
+
+    - `measure="top1"`: `mean_x [argmax_k z_t = argmax_k z_s]`
+    - `measure="kl"`: `mean_x KL(softmax(z_t / T) ‖ softmax(z_s / T))`, without the T² of the loss
+
+    A metric has one result and one name: give two of them to see both. `y_true` is the teacher's outputs: in
+    `Distiller.compile(teacher_metrics=[...])`, which hands them over, or in a loop of one's own.
+
+    Args:
+        measure: "top1" or "kl".
+        temperature: T > 0, for "kl"; the top class does not depend on it.
+        from_logits: whether teacher and student give logits (default) or probabilities. Never guessed. Probabilities
+            are clipped to at least Keras's ε (1e-7) for "kl".
+        name: name of the metric; None for "teacher_agreement" or "teacher_kl".
+        dtype: dtype of the result.
+
+    Returns:
+        `result()` is a scalar: a fraction in [0, 1], 1 when they agree everywhere; or nats, 0 when they agree.
+
+    Raises:
+        ValueError: for another measure, T or shapes that do not fit, and NaN predictions. Inside a traced function NaN
+            predictions make the result NaN.
+
+    Examples:
+        They agree on the first class of the first example alone; `KL((.5, .5) ‖ (.25, .75)) = .1438` is the second's.
+
+        >>> import math, keras_ls as kls
+        >>> teacher, student = [[1.0, 0.0], [0.0, 0.0]], [[1.0, 0.0], [0.0, math.log(3.0)]]
+        >>> top, kl = kls.metrics.TeacherAgreement(), kls.metrics.TeacherAgreement("kl")
+        >>> top.update_state(teacher, student), kl.update_state(teacher, student)
+        (None, None)
+        >>> round(float(top.result()), 4), round(float(kl.result()), 4)
+        (0.5, 0.0719)
+
+    Reference:
+        Stanton et al., "Does Knowledge Distillation Really Work?", 2021.
+    """
+
+    needs_teacher = True  # `Distiller.compile(teacher_metrics=...)` gives it both outputs
+
+    def __init__(self, measure="top1", temperature=1.0, from_logits=True, name=None, dtype=None):
+        self.measure = checked_choice("measure", measure, NAMES)
+        self.temperature = checked_positive("temperature", temperature)
+        super().__init__(from_logits, None, name or NAMES[measure], dtype)
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Adds a batch.
+
+        Args:
+            y_true: the teacher's outputs, `[..., K]`.
+            y_pred: the student's, likewise. A Keras mask that they carry is honoured.
+            sample_weight: one weight an example, or None.
+        """
+        shapes = tuple(K.convert_to_tensor(y_true).shape), tuple(K.convert_to_tensor(y_pred).shape)
+        if len(shapes[0]) != len(shapes[1]) or shapes[0][-1] != shapes[1][-1] or shapes[1][-1] == 1:
+            raise ValueError(
+                "Expected the outputs of teacher and student, [..., K] both with K ≥ 2. "
+                f"Received: shapes {shapes[0]} and {shapes[1]}. In a Distiller this metric belongs into "
+                "`compile(teacher_metrics=[...])`; among `metrics` it would meet the labels."
+            )
+        super().update_state(y_true, y_pred, sample_weight)
+
+    def values(self, labels, predictions):
+        """Agreement, or divergence, of each example."""
+        teacher, student = at_least_float32(labels), at_least_float32(predictions)
+        if self.measure == "top1":
+            nan = K.any(K.isnan(teacher) | K.isnan(student), axis=-1)
+            same = at_least_float32(argmax(teacher) == argmax(student))
+            return K.where(nan, K.full_like(same, float("nan")), same)
+        if not self.from_logits:
+            teacher, student = probabilities_to_logits(teacher), probabilities_to_logits(student)
+        return ops.kl_divergence(teacher, K.cast(student, teacher.dtype), self.temperature)
+
+    def get_config(self):
+        """Constructor arguments, for serialisation."""
+        config = {**super().get_config(), "measure": self.measure, "temperature": self.temperature}
+        del config["ignore_class"]
+        return config

@@ -1,0 +1,116 @@
+"""What a saved teacher says of a dataset: labels, logits and, where its last layer can be found, features."""
+
+import dataclasses
+import math
+import pathlib
+
+import keras
+import numpy as np
+
+from keras_ls import data
+from keras_ls.models import final_dense
+from keras_ls.ops.checks import check_no_nan
+from keras_ls.studies.recalibration import logits_of
+
+BATCH = 500
+
+
+@dataclasses.dataclass(frozen=True)
+class Outputs:
+    """A teacher on one part of a dataset.
+
+    Attributes:
+        labels: `[N]`.
+        logits: `[N, K]`, float32.
+        features: `[N, D]`, the inputs of the last Dense layer, or None.
+    """
+
+    labels: np.ndarray
+    logits: np.ndarray
+    features: np.ndarray | None
+
+
+def load_teacher(path):
+    """A saved model; the layers of keras_ls need no `custom_objects`.
+
+    Raises:
+        ValueError: for a file that is missing, or no model that can be loaded.
+    """
+    path = pathlib.Path(path)
+    if not path.exists():
+        raise ValueError(f"Expected a saved model, such as teacher.keras. Received: {path}, which does not exist.")
+    try:
+        return keras.models.load_model(path, compile=False)
+    except (ValueError, TypeError, OSError, KeyError) as error:
+        raise ValueError(
+            f"Expected a model that `keras.models.load_model` loads. Received: {path} "
+            f"({str(error).strip().splitlines()[0]}). For layers of your own call keras_ls.studies.diagnose from "
+            "Python, with the model itself."
+        ) from error
+
+
+def outputs_of(model, splits, part, examples=None, from_logits=True):
+    """Runs a teacher over a part of a dataset, in inference mode.
+
+    Args:
+        model: a `keras.Model` of one input and one output.
+        splits: the data.
+        part: "train", "calibration" or "test".
+        examples: the first so many; None for all.
+        from_logits: whether the teacher returns logits or probabilities.
+
+    Returns:
+        `(Outputs, notes)`: sentences on what was done to the inputs.
+
+    Raises:
+        ValueError: for a teacher whose inputs or classes are not those of the dataset, NaN, and probabilities that were
+            said to be logits.
+    """
+    x, labels = (array[:examples] for array in getattr(splits, part))
+    x, notes = _as_the_teacher_takes_them(x, model, splits.name)
+    dense = final_dense(model, splits.num_classes)
+    network = model if dense is None else keras.Model(model.inputs, [dense.input, model.outputs[0]])
+    try:
+        found = network.predict(x, batch_size=BATCH, verbose=0)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"Expected a teacher that takes {splits.name!r}, arrays of {x.shape[1:]}. Received: an error of its own "
+            f"({str(error).strip().splitlines()[0]})."
+        ) from error
+    features, predictions = (None, found) if dense is None else found
+    if not isinstance(predictions, np.ndarray) or predictions.shape != (len(x), splits.num_classes):
+        received = predictions.shape if isinstance(predictions, np.ndarray) else "several outputs"
+        raise ValueError(
+            f"Expected a teacher of the {splits.num_classes} classes of {splits.name!r}: one output "
+            f"({len(x)}, {splits.num_classes}). Received: {received}. Choose another `--dataset`."
+        )
+    predictions = predictions.astype("float32")
+    check_no_nan("the teacher's outputs", predictions, "Was it trained to a NaN loss?")
+    if from_logits and (predictions >= 0).all() and np.abs(predictions.sum(axis=1) - 1).max() < 1e-3:
+        raise ValueError(
+            "Expected logits. Received: outputs in [0, 1] that sum to 1. For a teacher that ends in a softmax say "
+            "`--probabilities`."
+        )
+    return Outputs(labels, logits_of(predictions, from_logits), features), notes
+
+
+def _as_the_teacher_takes_them(x, model, name):
+    """The inputs cropped or reshaped as the model's input asks, and what was done."""
+    want, have = getattr(model, "input_shape", None), x.shape[1:]
+    if want is None:
+        return x, ()
+    if isinstance(want, (list, dict)):
+        raise ValueError("Expected a teacher of one input. Received: one of several.")
+    want = tuple(want)[1:]
+    if len(want) == len(have) and all(a in (None, b) for a, b in zip(want, have)):
+        return x, ()
+    if len(want) == len(have) == 3 and want[0] == want[1] and None not in want and want[2] == have[2]:
+        if want[0] < min(have[:2]):
+            said = f"The teacher takes {want[0]}×{want[1]} pixels: it sees the middle of the {have[0]}×{have[1]}."
+            return data.center_crop(x, want[0]), (said,)
+    elif None not in want and math.prod(want) == math.prod(have):
+        return x.reshape(-1, *want), (f"The teacher takes {want}: the {have} were reshaped.",)
+    raise ValueError(
+        f"Expected a teacher that takes {name!r}, arrays of {have}. Received: one that takes {want}. Choose the "
+        "`--dataset` that it was trained on."
+    )
