@@ -1,4 +1,4 @@
-"""Losses that relate examples: one replica equals two and four, and what is dropped does not count."""
+"""Losses that relate examples: one replica equals two, and what is dropped does not count."""
 
 import keras
 import numpy as np
@@ -28,15 +28,15 @@ def distiller(make, seed=0):
         for width in (9, 6)
     )
     model = kls.Distiller(teacher, student, [make()], student_loss_weight=0.3)
-    model.compile(keras.optimizers.SGD(0.5), kls.losses.SmoothedCrossentropy(0.1), jit_compile=False)
+    model.compile(keras.optimizers.SGD(0.05), kls.losses.SmoothedCrossentropy(0.1), jit_compile=False)
     return model
 
 
-# of 4 replicas, the last batch leaves one to three without an example
+# the last batch has 1 example (1 and none), or 7 (4 and 3)
 @pytest.mark.tensorflow
 @pytest.mark.parametrize("examples", [9, 15])
 @each
-def test_a_step_and_its_logs_on_one_two_and_four_replicas(two_replicas, four_replicas, make, examples):
+def test_steps_and_their_logs_on_two_replicas(two_replicas, make, examples):
     import tensorflow as tf
 
     rng = np.random.default_rng(examples)
@@ -44,14 +44,13 @@ def test_a_step_and_its_logs_on_one_two_and_four_replicas(two_replicas, four_rep
     data = tf.data.Dataset.from_tensor_slices(arrays).batch(8)
     one = distiller(make)
     history = one.fit(data, epochs=2, verbose=0, shuffle=False).history
-    for strategy in (two_replicas, four_replicas):
-        with strategy.scope():
-            many = distiller(make)
-            logs = many.fit(data, epochs=2, verbose=0, shuffle=False).history
-        for a, b in zip(many.get_weights(), one.get_weights()):
-            np.testing.assert_allclose(a, b, atol=1e-6)
-        for key in history:
-            np.testing.assert_allclose(logs[key], history[key], atol=1e-6, rtol=1e-6, err_msg=key)
+    with two_replicas.scope():
+        two = distiller(make)
+        logs = two.fit(data, epochs=2, verbose=0, shuffle=False).history
+    for a, b in zip(two.get_weights(), one.get_weights()):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    for key in history:
+        np.testing.assert_allclose(logs[key], history[key], rtol=1e-6, err_msg=key)
 
 
 @pytest.mark.tensorflow

@@ -146,12 +146,14 @@ LOSSES = [
         teacher,
     ),
     Component(
-        "DecoupledDistillation", lambda **k: kls.distillation.DecoupledDistillation(target="teacher", **k), teacher
+        "DecoupledDistillation",
+        lambda **k: kls.distillation.DecoupledDistillation(1.0, 2.0, 1.0, target="teacher", **k),
+        teacher,
     ),
     Component("CorrelationDistillation", kls.distillation.CorrelationDistillation, teacher, bounded=True),
     Component(
         "CorrelationDistillation-standardized",
-        lambda **k: kls.distillation.CorrelationDistillation(2.0, 0.5, 3.0, standardize=True, **k),
+        lambda **k: kls.distillation.CorrelationDistillation(1.0, 0.5, 2.0, False, standardize=True, **k),
         teacher,
         bounded=True,
     ),
