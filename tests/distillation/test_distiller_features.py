@@ -13,7 +13,7 @@ HARD = kls.losses.SmoothedCrossentropy(0.0)
 
 
 @keras.saving.register_keras_serializable(package="tests")
-class Subclassed(keras.Model):
+class SubclassedWithNames(keras.Model):
     def __init__(self, units=6, **arguments):
         super().__init__(**arguments)
         self.hidden = keras.layers.Dense(units, activation="tanh", name="hidden")
@@ -46,7 +46,7 @@ def in_a_subclass(units=6):
     class Outer(keras.Model):
         def __init__(self):
             super().__init__()
-            self.blocks = [keras.layers.Identity(name="before"), Subclassed(units, name="inner")]
+            self.blocks = [keras.layers.Identity(name="before"), SubclassedWithNames(units, name="inner")]
 
         def call(self, x):
             for block in self.blocks:
@@ -59,7 +59,7 @@ def in_a_subclass(units=6):
 KINDS = {
     sequential: "hidden",
     functional: "hidden",
-    Subclassed: "hidden",
+    SubclassedWithNames: "hidden",
     nested: "encoder/block/hidden",
     in_a_subclass: "inner/hidden",
 }
@@ -103,7 +103,7 @@ def test_values(make):
 
 
 def test_an_unbuilt_student_and_teacher():
-    t, s = Subclassed(), Subclassed()
+    t, s = SubclassedWithNames(), SubclassedWithNames()
     logs = evaluated(Distiller(t, s, FeatureDistillation("mse", "hidden", "hidden"), student_loss_weight=0.5))
     assert logs["feature_distillation"] == pytest.approx(((hidden(s) - hidden(t)) ** 2).mean(), rel=1e-5)
 
@@ -250,7 +250,7 @@ def test_the_projector_is_no_part_of_the_student(tmp_path):
     assert sum(int(tf.size(v)) for v in served.variables) == distiller.student.count_params()
 
 
-@pytest.mark.parametrize("make", [sequential, Subclassed], ids=["sequential", "unbuilt subclass"])
+@pytest.mark.parametrize("make", [sequential, SubclassedWithNames], ids=["sequential", "unbuilt subclass"])
 def test_training_with_a_projector_goes_on_where_it_stopped(make, tmp_path):
     teacher = made(sequential, 1, units=9)
 

@@ -181,7 +181,7 @@ def test_provenance(done):
 def test_report_is_one_file_with_every_figure_and_table(done):
     store, results = done
     page = write_report(read_results(store.directory), store.directory).read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64,") == 4
+    assert page.count("data:image/png;base64,") == sum(len(result.figures) for result in results.values()) == 5
     assert 'src="http' not in page and "href=" not in page
     for result in results.values():
         assert all(html.escape(cell) in page for row in result.tables[0].rows for cell in row)
