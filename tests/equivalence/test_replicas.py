@@ -166,7 +166,7 @@ def distiller_runs(strategy, make, start=None):
 
 def assert_same_runs(make, *strategies):
     start, weights, logs = distiller_runs(None, make)
-    assert max(np.abs(a - b).max() for a, b in zip(start, weights[0])) > 1e-2  # it went a long way
+    assert max(np.abs(a - b).max() for a, b in zip(start, weights[0])) > 2e-3  # far beyond the tolerance
     for strategy in strategies:
         _, others, other_logs = distiller_runs(strategy, make, start)
         for run, other in zip(weights, others):
