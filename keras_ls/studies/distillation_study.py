@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from keras_ls import data
 from keras_ls.studies.result import StudyResult
 from keras_ls.studies.settings import SETTINGS
 from keras_ls.studies.smoothing_curves import SmoothingCurves
@@ -91,6 +92,10 @@ class DistillationStudy(Study):
         """Tables, directions and figures of every dataset."""
         values = {dataset: experiment.evaluate(store) for dataset, experiment in self.experiments.items()}
 
+        def named(dataset, found):
+            source = f"{data.load(dataset).source}: " if len(self.datasets) > 1 else ""
+            return {**found, "claim": source + found["claim"]}
+
         def collected(what):
             return tuple(x for d, experiment in self.experiments.items() for x in getattr(experiment, what)(values[d]))
 
@@ -98,7 +103,11 @@ class DistillationStudy(Study):
             study=self.name,
             config=dataclasses.asdict(self),
             tables=collected("tables"),
-            directions=collected("directions"),
+            directions=tuple(
+                named(d, found)
+                for d, experiment in self.experiments.items()
+                for found in experiment.directions(values[d])
+            ),
             figures=collected("figures"),
             values=values,
             provenance=self.provenance(),
