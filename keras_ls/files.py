@@ -41,7 +41,7 @@ def one_writer(directory):
 
     Raises:
         OSError: when the directory cannot be written.
-        RuntimeError: when another writer holds it.
+        BlockingIOError: when another writer holds it.
     """
     directory = pathlib.Path(directory)
     try:
@@ -53,7 +53,7 @@ def one_writer(directory):
         try:
             _lock(file)
         except OSError as error:
-            raise RuntimeError(
+            raise BlockingIOError(
                 f"Expected one writer at a time. Received: {directory}, which another one is writing. "
                 "Wait until it is done."
             ) from error

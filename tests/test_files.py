@@ -30,7 +30,7 @@ def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path):
 
 def test_one_writer_at_a_time(tmp_path):
     with one_writer(tmp_path / "new"):
-        with pytest.raises(RuntimeError, match="Expected one writer at a time"), one_writer(tmp_path / "new"):
+        with pytest.raises(BlockingIOError, match="Expected one writer at a time"), one_writer(tmp_path / "new"):
             pass
         with one_writer(tmp_path / "other"):
             pass

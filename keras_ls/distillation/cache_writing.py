@@ -2,6 +2,8 @@
 
 import functools
 import hashlib
+import math
+import warnings
 
 import keras
 import numpy as np
@@ -48,6 +50,11 @@ def write_pass(manifest, speak, dataset, seed, verbose=1):
     for shard in one["shards"][: 1 if one["complete"] else None]:
         there = np.append(there, manifest.read_shard(shard, in_memory=False)[["id", "checksum"]])
     size = int(batches.cardinality())
+    if one["complete"] and size >= 0 and size != math.ceil(one["examples"] / settings["batch_size"]):
+        raise ValueError(
+            f"Expected the {one['examples']} examples that were written. Received: {size} batches of "
+            f"{settings['batch_size']}. {_stale(seed)}"
+        )
     progress = keras.utils.Progbar(size if size > 0 else None, verbose=verbose, unit_name="batch")
     position, found = 0, []
     for ids, checks, x in batches.as_numpy_iterator():
@@ -85,6 +92,16 @@ def checked_logits(outputs, shape=None):
     if shape is not None and list(logits.shape[1:]) != shape:
         raise ValueError(f"Expected logits {shape} an example, as in the manifest. Received: {list(logits.shape[1:])}.")
     return logits
+
+
+def warn_of_probabilities(outputs):
+    """Warns where what should be logits looks like the output of a softmax."""
+    if (outputs >= 0).all() and np.allclose(outputs.sum(axis=-1), 1, atol=1e-3):
+        warnings.warn(
+            "Expected a teacher that returns logits. Received: outputs that are positive and sum to 1, as after a "
+            "softmax. Distillation would take them for logits: cache the teacher without its softmax.",
+            stacklevel=3,
+        )
 
 
 def _rows(manifest, outputs, ids, checks):

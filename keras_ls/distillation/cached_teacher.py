@@ -35,8 +35,8 @@ class CachedTeacher(keras.Model):
         if not is_joined(inputs):
             raise ValueError(
                 'Expected batches with x = {"inputs": ..., "teacher_outputs": ...} for a CachedTeacher. '
-                f"Received: {sorted(inputs) if isinstance(inputs, dict) else type(inputs).__name__}. Join the dataset "
-                "with what the teacher said first."
+                f"Received: {sorted(inputs) if isinstance(inputs, dict) else 'inputs alone'}. Join the dataset with "
+                "what the teacher said first, validation data too; or evaluate `distiller.student`."
             )
         return inputs["teacher_outputs"]
 

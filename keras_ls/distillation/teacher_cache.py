@@ -6,7 +6,7 @@ import pathlib
 
 from keras_ls.distillation.cache_examples import check_examples, checked_batches, views
 from keras_ls.distillation.cache_manifest import CacheManifest
-from keras_ls.distillation.cache_writing import checked_logits, in_inference_mode, write_pass
+from keras_ls.distillation.cache_writing import checked_logits, in_inference_mode, warn_of_probabilities, write_pass
 from keras_ls.distillation.teacher_fingerprint import teacher_fingerprint
 from keras_ls.files import one_writer, remove_unfinished
 from keras_ls.ops.checks import checked_choice, checked_class, checked_count, checked_positive
@@ -120,8 +120,7 @@ class TeacherCache:
 
         Raises:
             ValueError: for another teacher, dataset or settings than those of a cache that is there.
-            RuntimeError: when another process is writing it.
-            OSError: for a directory that cannot be written.
+            OSError: for a directory that cannot be written, or that another process is writing.
         """
         batch_size = checked_count("batch_size", batch_size)
         shard_size = math.ceil(checked_count("shard_size", shard_size) / batch_size) * batch_size
@@ -142,7 +141,9 @@ class TeacherCache:
                 first = next(checked_batches(next(iter(passes.values()))(), batch_size).as_numpy_iterator(), None)
                 if first is None:
                     raise ValueError("Expected at least one example. Received: an empty dataset.")
-                shape = checked_logits(speak(first[2])).shape[1:]
+                logits = checked_logits(speak(first[2]))
+                warn_of_probabilities(logits)
+                shape = logits.shape[1:]
                 if top_k is not None and top_k >= shape[-1]:
                     raise ValueError(f"Expected `top_k` below the {shape[-1]} classes. Received: {top_k}.")
                 self._manifest = CacheManifest.start(self.directory, fingerprint, settings, shape)

@@ -153,7 +153,7 @@ def judge(alpha, match, wrong_variance, temperature=None):
         )
         start = None if temperature is None else max(1.0, round(temperature, 1))
         advice = (
-            "Above 1; fit T* on held-out data (`--part calibration`) for a place to start."
+            "At least 1; fit T* on held-out data (`--part calibration`) for a place to start."
             if start is None
             else f"Begin at T = {start:g}, its T* (at least 1), where its probabilities are the most honest, and try "
             f"up to T = {4 * start:g} on validation data. A rule of thumb; why honest probabilities teach: Menon et "
@@ -176,8 +176,9 @@ def judge(alpha, match, wrong_variance, temperature=None):
         f"Even smoothing has a match of {LEAST_MATCH} or more and a variance of {LARGEST_VARIANCE} or less; here: "
         f"{signs}. A training that is not finished, focal loss and uneven (learned) targets look so."
     )
-    also = "" if temperature is None else f", and T = {max(1.0, temperature):.1f}"
-    return Verdict("unclear", alpha, None, answer, certainty, f"Compare T = 1{also} on validation data.")
+    start = 1.0 if temperature is None else round(max(1.0, temperature), 1)
+    also = "" if start == 1 else f" and T = {start:g}"
+    return Verdict("unclear", alpha, None, answer, certainty, f"Compare T = 1{also} with others on validation data.")
 
 
 def _last_layer(model, num_classes):

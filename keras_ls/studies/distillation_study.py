@@ -65,6 +65,11 @@ class DistillationStudy(Study):
                 f"Expected `dataset` 'mnist' at size 'paper'. Received: {self.dataset!r}, which the study distillation "
                 "has at 'tiny' and 'small' only."
             )
+        if self.size == "tiny" and "cifar10" in self.datasets:
+            raise ValueError(
+                "Expected `size` 'small' for the dataset 'cifar10' of the study distillation. Received: 'tiny', where "
+                "its 30 networks a seed would not be."
+            )
         super().__post_init__()
 
     @property

@@ -93,7 +93,9 @@ def direction_at_points(claim, points, paper):
     """
     differences = {name: estimate(np.subtract(larger, smaller)) for name, (smaller, larger) in points.items()}
     signs = {name: _sign(difference) for name, difference in differences.items()}
-    if len(set(signs.values())) == 1:
+    if not points:
+        verdict = "no points to compare"
+    elif len(set(signs.values())) == 1:
         verdict = VERDICTS[next(iter(signs.values()))]
     else:
         shown, opposite = (", ".join(name for name, s in signs.items() if s == sign) for sign in (1, -1))

@@ -122,9 +122,9 @@ class SmoothingCurves:
                     f"its {tests:,} examples alone leave an accuracy of .7 uncertain by ± "
                     f"{1.96 * np.sqrt(0.21 / tests):.3f}. Teacher: {teacher.about_network()}, {teacher.epochs} epochs; "
                     f"student: {student.about_network()}, {student.epochs} epochs; "
-                    f"{len(student.part('train')[1]):,} training images. γ is measured on them; for smoothing itself "
-                    "it is α. The paper gives figure 5 (CIFAR-10) as curves without numbers: the directions below are "
-                    "what it says of them."
+                    f"{len(student.part('train')[1]):,} training images. γ is measured on them (of crops, on the "
+                    "middle one); for smoothing itself it is α. The paper gives figure 5 (CIFAR-10) as curves without "
+                    "numbers: the directions below are what it says of them."
                 ),
             ),
             self._grid(values),

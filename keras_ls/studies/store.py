@@ -2,6 +2,7 @@
 
 import functools
 import pathlib
+import shutil
 import tempfile
 import zipfile
 
@@ -105,8 +106,13 @@ class Store:
         """What the teacher says to what its student sees in training; shared by the students that see the same."""
         lesson = training.lesson()
         if lesson not in self._caches:
-            cache = TeacherCache(self._path("teacher_caches", lesson, "cache"))
-            self._caches[lesson] = training.write_cache(cache, self.model(training.teacher))
+            teacher, key = training.teacher, lesson.key(data.load(lesson.dataset).fingerprint)
+            path = self.directory / "teacher_caches" / f"{teacher.name}-{key}"
+            try:
+                self._caches[lesson] = training.write_cache(TeacherCache(path), self.model(teacher))
+            except ValueError:  # damaged, or of a teacher that had to be made again
+                shutil.rmtree(path, ignore_errors=True)
+                self._caches[lesson] = training.write_cache(TeacherCache(path), self.model(teacher))
         return self._caches[lesson]
 
     def _logits(self, training):

@@ -104,11 +104,13 @@ def _as_the_teacher_takes_them(x, model, name):
     want = tuple(want)[1:]
     if len(want) == len(have) and all(a in (None, b) for a, b in zip(want, have)):
         return x, ()
-    if len(want) == len(have) == 3 and want[0] == want[1] and None not in want and want[2] == have[2]:
-        if want[0] < min(have[:2]):
-            said = f"The teacher takes {want[0]}×{want[1]} pixels: it sees the middle of the {have[0]}×{have[1]}."
-            return data.center_crop(x, want[0]), (said,)
-    elif None not in want and math.prod(want) == math.prod(have):
+    images = len(want) == len(have) == 3 and None not in want
+    if images and want[0] == want[1] < min(have[:2]) and want[2] == have[2]:
+        said = f"The teacher takes {want[0]}×{want[1]} pixels: it sees the middle of the {have[0]}×{have[1]}."
+        return data.center_crop(x, want[0]), (said,)
+    if images and want == (have[2], *have[:2]):
+        return np.moveaxis(x, -1, 1), (f"The teacher takes {want}: the channels of the {have} were moved first.",)
+    if None not in want and math.prod(want) == math.prod(have) and 1 in (len(want), len(have), *want, *have):
         return x.reshape(-1, *want), (f"The teacher takes {want}: the {have} were reshaped.",)
     raise ValueError(
         f"Expected a teacher that takes {name!r}, arrays of {have}. Received: one that takes {want}. Choose the "

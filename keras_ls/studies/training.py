@@ -150,6 +150,8 @@ class Training:
         keras.utils.set_random_seed(self.seed)
         network = self.build()
         step.student.set_weights(network.get_weights())
+        for state, start in zip(_seed_states(step.student), _seed_states(network)):  # of dropout
+            state.assign(start)
         if isinstance(step.trainer.loss, OnlineLabelSmoothing):
             step.trainer.loss.reset()
         for variable, value in zip(step.trainer.optimizer.variables, step.optimizer_start):
@@ -254,6 +256,11 @@ def _compiled(training, strategy):
         steps = 100 if strategy.num_replicas_in_sync == 1 else 1
         trainer.compile(optimizer, loss, steps_per_execution=steps, jit_compile=False)
     return _Step(trainer, student, tuple(variable.numpy() for variable in optimizer.variables))
+
+
+def _seed_states(network):
+    weights = {id(variable) for variable in network.weights}
+    return [v for v in network.variables if id(v) not in weights and "seed_generator" in v.path]
 
 
 def _without_seed(training):

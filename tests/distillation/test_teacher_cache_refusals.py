@@ -231,3 +231,15 @@ def test_batches_given_to_epochs(tmp_path):
         cache.epochs(lambda seed: view(seed).batch(2))
     with pytest.raises(ValueError, match="at least one augmentation seed"):
         cache.epochs(view, [])
+
+
+def test_a_dataset_that_grew_since_the_cache_was_complete(cache):
+    grown = tf.data.Dataset.from_tensor_slices((np.tile(X, (2, 1)), np.tile(Y, 2))).enumerate()
+    with pytest.raises(ValueError, match="Expected the 21 examples that were written. Received: 11 batches of 4"):
+        written(cache.directory, grown, shard_size=8)
+
+
+def test_probabilities_are_not_taken_for_logits_without_a_word(tmp_path):
+    softmax = keras.Sequential([teacher(), keras.layers.Softmax()])
+    with pytest.warns(UserWarning, match="Expected a teacher that returns logits"):
+        written(tmp_path / "softmax", model=softmax)

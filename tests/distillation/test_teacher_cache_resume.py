@@ -154,7 +154,7 @@ def test_a_pass_that_is_not_complete_cannot_be_joined(tmp_path, monkeypatch):
 
 
 def test_two_writers(tmp_path):
-    with files.one_writer(tmp_path), pytest.raises(RuntimeError, match="Expected one writer at a time"):
+    with files.one_writer(tmp_path), pytest.raises(BlockingIOError, match="Expected one writer at a time"):
         written(tmp_path)
 
 

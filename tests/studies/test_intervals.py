@@ -53,3 +53,7 @@ def test_direction_at_points_names_where_it_shows_and_where_the_opposite_does():
     assert direction_at_points("claim", {"a": (zero, down), "b": (zero, unclear)}, "paper")["verdict"] == (
         "not reproduced; the opposite at a"
     )
+
+
+def test_no_points_are_not_a_verdict():
+    assert direction_at_points("claim", {}, "paper")["verdict"] == "no points to compare"

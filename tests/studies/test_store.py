@@ -28,6 +28,23 @@ def test_a_second_run_and_a_resumed_one_give_the_same_numbers(first, tmp_path):
     np.testing.assert_array_equal(resumed.predictions(STUDENT).logits["test"], predictions.logits["test"])
 
 
+def test_dropout_has_the_seed_of_the_training():
+    # the seeds share a compiled step, and with it the generators of its dropout
+    training = Training("digits-noise", (16,), dropout=0.5, epochs=2, seed=3)
+    first = training.run().get_weights()
+    dataclasses.replace(training, seed=4).run()
+    for a, b in zip(training.run().get_weights(), first, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_damaged_teacher_cache_is_made_again(first, tmp_path):
+    _, predictions = first
+    Store(tmp_path).teacher_cache(STUDENT)
+    shard = next((tmp_path / "teacher_caches").glob("*/*.npy"))
+    shard.write_bytes(shard.read_bytes()[:100])
+    np.testing.assert_array_equal(Store(tmp_path).predictions(STUDENT).logits["test"], predictions.logits["test"])
+
+
 def test_what_is_stored_is_read(first, monkeypatch):
     store, predictions = first
     monkeypatch.setattr(Training, "run", lambda *_: pytest.fail("trained again"))

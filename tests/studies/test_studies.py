@@ -216,6 +216,7 @@ def test_unknown_dataset_is_an_error_before_anything_is_trained():
         (DistillationStudy, {"settings": {"temperatures": (1.0, -1.0, 2.0, 4.0)}}, "Expected `temperature`"),
         (DistillationStudy, {"settings": {"grid_temperatures": (1.0, 3.0)}}, "Expected `grid_temperatures`"),
         (DistillationStudy, {"settings": {"grid_smoothings": (0.2,)}}, "Expected `smoothings` to begin with 0"),
+        (DistillationStudy, {"dataset": "cifar10"}, "Expected `size` 'small' for the dataset 'cifar10'"),
         (DistillationStudy, {"size": "paper", "dataset": "digits"}, "Expected `dataset` 'mnist' at size 'paper'"),
         (ProjectionStudy, {"classes": (("0", "1", "zero"),)}, "Expected `class name`"),
     ],
