@@ -73,7 +73,9 @@ def jensen_shannon_divergence(
     log_t, log_s = _log_probabilities(teacher_logits, student_logits, temperature, student_temperature, standardize)
     # a class that both rule out: log 0 - log 0 has no value, nor a gradient
     finite_t, finite_s = (K.where(log_p == -math.inf, K.full_like(log_p, -1e30), log_p) for log_p in (log_t, log_s))
-    log_m = K.logaddexp(finite_t, finite_s) - math.log(2)
+    # Keras's logaddexp computes in float32 on PyTorch
+    larger = K.stop_gradient(K.maximum(finite_t, finite_s))
+    log_m = larger + K.log((K.exp(finite_t - larger) + K.exp(finite_s - larger)) / 2)
     return (_relative_entropy(log_t, log_m) + _relative_entropy(log_s, log_m)) / 2
 
 

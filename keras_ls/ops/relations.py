@@ -28,7 +28,7 @@ def correlation_distance(x, y, weight=None):
     Examples:
         >>> import keras_ls as kls
         >>> rows = kls.ops.correlation_distance([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]], [[5.0, 7.0, 9.0], [1.0, 0.0, 1.0]])
-        >>> [round(float(d), 4) for d in rows]
+        >>> [round(abs(float(d)), 4) for d in rows]
         [0.0, 1.0]
 
     Reference:

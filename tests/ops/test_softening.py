@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 
@@ -18,7 +19,7 @@ def test_standardize_logits_equals_the_papers_formula():
 @pytest.mark.float64
 def test_gradient_of_standardize_logits():
     weight = np.arange(5.0)
-    gradient = value_and_gradient(lambda z: ops.standardize_logits(z) * weight, LOGITS)[1]
+    gradient = value_and_gradient(lambda z: ops.standardize_logits(z) * keras.ops.convert_to_tensor(weight), LOGITS)[1]
     slopes = central_differences(lambda z: sum((plain.standardized(row) * weight).sum() for row in z), LOGITS)
     np.testing.assert_allclose(gradient, slopes, atol=1e-8)
 
