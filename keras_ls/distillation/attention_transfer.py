@@ -23,7 +23,7 @@ class AttentionTransfer(DistillationLoss):
         teacher_layer_name: None for the teacher's output, a layer's name, a path through nested models such as
             "encoder/block_2/conv", or a list of them, whose losses add up.
         student_layer_name: of the student, likewise.
-        power: p > 0.
+        power: p >= 1; below, zeros of a ReLU would have an infinite gradient.
         reduction: "sum_over_batch_size" (default), "sum", "mean_with_sample_weight" or "none".
         name: name of the loss, and of its log.
         dtype: "float32" or "float64".
@@ -39,7 +39,7 @@ class AttentionTransfer(DistillationLoss):
 
     Raises:
         ValueError: for features without positions or with other positions than the teacher's, layer names that do not
-            pair up, and a power that is not above 0.
+            pair up, and a power below 1.
 
     Examples:
         The teacher looks at the first of two positions, the student at the second: `(1² + 1²) / 2`.

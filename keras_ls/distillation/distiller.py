@@ -164,6 +164,11 @@ class Distiller(LossWeights, SavedStudent, keras.Model):
         measured = TeacherMetrics(teacher_metrics) if teacher_metrics else None
         object.__setattr__(self, "_teacher_metrics", measured)  # past the tracking, as Keras does with `metrics`
 
+    @property
+    def output_names(self):
+        """Of the student; Keras finds losses and metrics by them. A subclassed student has none."""
+        return self.student.output_names
+
     def get_compile_config(self):
         """Arguments of `compile`, for serialisation."""
         config = super().get_compile_config()

@@ -83,8 +83,13 @@ class FeatureDistillation(DistillationLoss):
     def build(self, teacher_shape, student_shape):
         """Makes the projector's variables for features of these shapes; once."""
         if self.built:
+            if self.projector is not None and student_shape[-1] != self._width:
+                raise ValueError(
+                    f"Expected features of the width that {self.name!r} is built for, {self._width}. "
+                    f"Received: {student_shape[-1]}. Make a new loss for every Distiller."
+                )
             return
-        self.built = True
+        self.built, self._width = True, student_shape[-1]
         if self.auto and teacher_shape[-1] != student_shape[-1]:
             self.projector = keras.layers.Dense(teacher_shape[-1], dtype=self.dtype, name=f"{self.name}_projector")
         if self.projector is not None and not self.projector.built:

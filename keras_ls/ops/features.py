@@ -15,13 +15,13 @@ def attention_map(features, power=2):
 
     Args:
         features: `[N, ..., C]`: channels last, one or more axes of positions.
-        power: p > 0.
+        power: p >= 1; below, zeros of a ReLU would have an infinite gradient.
 
     Returns:
         `[N, P]`, P the number of positions; at least float32.
 
     Raises:
-        ValueError: for features without positions, or a power that is not above 0.
+        ValueError: for features without positions, or a power below 1.
 
     Examples:
         Two positions with the activities 3 and 4:
@@ -34,6 +34,10 @@ def attention_map(features, power=2):
         Zagoruyko and Komodakis, "Paying More Attention to Attention", 2017.
     """
     power = checked_positive("power", power)
+    if power < 1:
+        raise ValueError(
+            f"Expected `power` of at least 1. Received: {power:g}. Below, zeros have an infinite gradient."
+        )
     features = at_least_float32(features)
     if len(features.shape) < 3:
         raise ValueError(

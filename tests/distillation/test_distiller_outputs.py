@@ -69,6 +69,22 @@ def test_fit_reaches_both_heads_and_survives_saving(kind, tmp_path):
         np.testing.assert_array_equal(new, loaded)
 
 
+def test_losses_and_metrics_by_the_names_of_listed_outputs():
+    def two(seed):
+        keras.utils.set_random_seed(seed)
+        inputs = keras.Input((4,))
+        return keras.Model(inputs, [keras.layers.Dense(3, name="p")(inputs), keras.layers.Dense(2, name="q")(inputs)])
+
+    distiller = Distiller(two(1), two(0), LogitsDistillation())
+    distiller.compile("sgd", {"p": HARD, "q": HARD}, metrics={"p": ["accuracy"]})
+    logs = distiller.evaluate(X, [Y, Y_B], batch_size=21, verbose=0, return_dict=True)
+    p, q = (crossentropy(y, z).mean() for y, z in zip((Y, Y_B), distiller.student(X)))
+    assert logs["p_loss"] == pytest.approx(p, rel=1e-5) and logs["q_loss"] == pytest.approx(q, rel=1e-5)
+    assert logs["student_loss"] == pytest.approx(p + q, rel=1e-5)
+    hits = distiller.student(X)[0].numpy().argmax(axis=1) == Y
+    assert logs["p_accuracy"] == pytest.approx(hits.mean(), rel=1e-6)
+
+
 def test_weights_for_some_outputs_only_are_refused():
     distiller = Distiller(two_heads("dict", 1), two_heads("dict", 0), LogitsDistillation(), student_loss_weight=0.0)
     distiller.compile("sgd")

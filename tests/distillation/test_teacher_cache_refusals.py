@@ -235,7 +235,7 @@ def test_batches_given_to_epochs(tmp_path):
 
 def test_a_dataset_that_grew_since_the_cache_was_complete(cache):
     grown = tf.data.Dataset.from_tensor_slices((np.tile(X, (2, 1)), np.tile(Y, 2))).enumerate()
-    with pytest.raises(ValueError, match="Expected the 21 examples that were written. Received: 11 batches of 4"):
+    with pytest.raises(ValueError, match=r"Expected the 21 examples that were written\. Received: 11 batches of 4"):
         written(cache.directory, grown, shard_size=8)
 
 

@@ -32,8 +32,12 @@ def trained(component, policy):
     keras.mixed_precision.set_dtype_policy(policy)
     model = network(component)
     loss = component.make()
-    rate = 0.05 if "Squared" in component.name else 0.5  # whose gradients are logits, not probabilities
-    model.compile(keras.optimizers.SGD(rate), loss, jit_compile="auto" if BACKEND == "jax" else False)
+    optimizer = keras.optimizers.SGD(0.5)
+    if "Squared" in component.name:  # whose gradients are logits, not probabilities
+        optimizer = keras.optimizers.SGD(0.02)
+        if policy == "mixed_float16":
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2.0**9)
+    model.compile(optimizer, loss, jit_compile="auto" if BACKEND == "jax" else False)
     x = np.random.default_rng(0).normal(size=(EXAMPLES, 4)).astype("float32")
     y_true = component.batch((EXAMPLES,))[0]
     online = isinstance(loss, kls.losses.OnlineLabelSmoothing) and BACKEND != "jax"
