@@ -7,13 +7,13 @@ import numpy as np
 from rich.table import Table
 
 from benchmarks.interleaved import console
-from benchmarks.processes import Candidate, both_medians, peak_bytes
+from benchmarks.processes import Candidate, clock_and_processors, peak_bytes
 
 BATCH, TEMPERATURE = 128, 4.0
 OURS, THEIRS, ALONE = "keras_ls", "keras.distillation", "student alone"
 CACHED, LIVING = "from the cache", "with the teacher"
 MODES = {"graph": False, "XLA": True}  # and whether to compile
-MNIST, CIFAR = "2×1200 → 2×800, MNIST", "ResNet-20 → ResNet-8, CIFAR"
+MNIST, CIFAR = "2×1200 → 2×800", "ResNet-20 → ResNet-8"  # on images of these datasets' sizes
 SHAPES = {MNIST: (784,), CIFAR: (32, 32, 3)}
 STEPS = {MNIST: 25, CIFAR: 3}  # of a run
 EPOCH_STEPS = {MNIST: 100, CIFAR: 5}  # more, as what an epoch costs once counts little in one of 60,000 examples
@@ -114,13 +114,16 @@ STEP = {
 }
 EPOCH = {teacher: epoch(teacher) for teacher in (ALONE, CACHED, LIVING)}
 CANDIDATES = {**STEP, **EPOCH}
-PROCESSORS = "Processors: the time of all of them, which other work on the machine moves less than the clock."
+CAPTION = (
+    "Clock: the least of the rounds. Processors: the time of all of them together, the median; other work on the machine "
+    "moves it less."
+)
 
 
 def steps(repeats, pairs=tuple(SHAPES)):
     title = f"A step of batch {BATCH}; ours / theirs, both graph or both XLA: below 1, keras_ls is faster"
-    columns = "pair", "losses", "candidate", "median", "ours / it", "processors", "ours / it", "peak memory"
-    table = Table(*columns, title=title, title_justify="left", caption=f"{PROCESSORS} Peak memory above the networks.")
+    columns = "pair", "losses", "mode", "candidate", "clock", "ours / it", "processors", "ours / it", "memory"
+    table = Table(*columns, title=title, title_justify="left", caption=f"{CAPTION} Memory: the most above what the networks take.")
     for pair in pairs:
         with contextlib.ExitStack() as stack:
             names = [name for name in STEP if name.split(", ")[1] in COMPILED[pair]]
@@ -128,39 +131,39 @@ def steps(repeats, pairs=tuple(SHAPES)):
             for features in (False, True):
                 for candidate in candidates:
                     candidate.prepare(pair, features)
-                seconds = both_medians(candidates, repeats)
+                seconds = clock_and_processors(candidates, repeats)
                 case = pair, f"logits, {FEATURES[pair]}" if features else "logits"
                 for name in names:
                     reference = seconds[f"{OURS}, {name.split(', ')[1]}"]
                     peak = None if "XLA" in name else peak_bytes(__name__, name, pair, features)
                     memory = "–" if peak is None else f"{peak / 2**20:.0f} MiB"
-                    table.add_row(*case, name, *columns_of(seconds[name], reference, STEPS[pair]), memory)
+                    table.add_row(*case, *name.split(", ")[::-1], *columns_of(seconds[name], reference, STEPS[pair]), memory)
                     case = "", ""
     console.print(table)
 
 
 def epochs(repeats):
     title = "A step of a shuffled epoch, graph mode; alone / it: below 1, learning from the teacher costs more"
-    columns = "pair", "candidate", "median", "alone / it", "processors", "alone / it"
-    table = Table(*columns, title=title, title_justify="left", caption=PROCESSORS)
+    columns = "pair", "candidate", "clock", "alone / it", "processors", "alone / it"
+    table = Table(*columns, title=title, title_justify="left", caption=CAPTION)
     with contextlib.ExitStack() as stack:
         candidates = [stack.enter_context(Candidate(__name__, name)) for name in EPOCH]
         for pair in SHAPES:
             for candidate in candidates:
                 candidate.prepare(pair)
-            seconds = both_medians(candidates, repeats)
+            seconds = clock_and_processors(candidates, repeats)
             for i, name in enumerate(EPOCH):
                 table.add_row("" if i else pair, name, *columns_of(seconds[name], seconds[ALONE], EPOCH_STEPS[pair]))
     console.print(table)
 
 
 def columns_of(seconds, reference, steps):
-    """Milliseconds a step, then `reference` over them; on the clock, then of the processors."""
+    """Milliseconds a step, then `reference` over them; of the clock, then of the processors."""
     for one, other in zip(seconds, reference):
         yield f"{1e3 * one / steps:.1f} ms"
         yield f"{other / one:.2f}"
 
 
-def main(repeats=5):
+def main(repeats=9):
     steps(repeats)
     epochs(repeats)

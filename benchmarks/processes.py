@@ -61,11 +61,21 @@ class Candidate:
 
 def medians(candidates, repeats):
     """The median seconds of each prepared candidate, by name: `repeats` rounds of all of them."""
-    return {name: wall for name, (wall, _) in both_medians(candidates, repeats).items()}
+    return {name: statistics.median(wall) for name, (wall, _) in _rounds(candidates, repeats).items()}
 
 
-def both_medians(candidates, repeats):
-    """As `medians`, `(on the clock, of all processors)`: the second says what a run costs on a machine that is busy."""
+def clock_and_processors(candidates, repeats):
+    """By name, the least seconds on the clock and the median of all processors.
+
+    The least, as the threads of a short run may share one core from its beginning to its end, or not: the clock then
+    reads one of two values, and the median tells which came more often. What a run costs hardly depends on it.
+    """
+    rounds = _rounds(candidates, repeats)
+    return {name: (min(wall), statistics.median(processors)) for name, (wall, processors) in rounds.items()}
+
+
+def _rounds(candidates, repeats):
+    """Name → seconds on the clock and seconds of all processors, one a round."""
     seconds = {c.name: [] for c in candidates}
     order = random.Random(0)
     for _ in range(repeats):
@@ -73,14 +83,18 @@ def both_medians(candidates, repeats):
         for candidate in order.sample(candidates, len(candidates)):
             time.sleep(0.05)
             seconds[candidate.name].append(candidate.seconds())
-    return {name: tuple(map(statistics.median, zip(*values))) for name, values in seconds.items()}
+    return {name: tuple(zip(*values)) for name, values in seconds.items()}
 
 
-def peak_bytes(module, name, *arguments):
-    """`Candidate.peak_bytes` in a process of its own, where TensorFlow gives memory back instead of keeping it."""
+def peak_bytes(module, name, *arguments, repeats=5):
+    """`Candidate.peak_bytes` in a process of its own, where TensorFlow gives memory back instead of keeping it.
+
+    The median of a few runs: what is held at once depends on which operations happen to run side by side.
+    """
     with Candidate(module, name, {"TF_ONEDNN_USE_SYSTEM_ALLOCATOR": "1"}) as candidate:
         candidate.prepare(*arguments)
-        return candidate.peak_bytes()
+        peaks = [candidate.peak_bytes() for _ in range(repeats)]
+    return None if None in peaks else statistics.median(peaks)
 
 
 def _memory(field):
