@@ -34,7 +34,7 @@ ABOUT_TEACHER = (
 Names = Annotated[
     list[str], typer.Argument(metavar="STUDY...", help="One or more studies; `keras-ls list` names them.")
 ]
-Size = Annotated[str, typer.Option(help="How much: tiny, or small (accuracy, calibration).")]
+Size = Annotated[str, typer.Option(help="How much: tiny, small or paper; `keras-ls list` says what a study has.")]
 Dataset = Annotated[str | None, typer.Option(help="Another dataset than the study's own.")]
 Seeds = Annotated[int | None, typer.Option(help="How many seeds, from 0; the study's own number by default.")]
 Classes = Annotated[
@@ -247,6 +247,7 @@ def _progress(study, store):
         task = progress.add_task("", total=len(trainings), study=study.name)
         for i, (training, done) in enumerate(study.run(store)):
             progress.update(task, completed=i, description=("read " if done else "train ") + training.name)
+            store.tell = lambda share, before=i: progress.update(task, completed=before + share)
             if not console.is_terminal and not done and i % 5 == 0:
                 console.print(f"{study.name}: {i}/{len(trainings)} {training.name}", soft_wrap=True, highlight=False)
         progress.update(task, completed=len(trainings), description="done")

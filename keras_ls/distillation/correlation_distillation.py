@@ -62,6 +62,7 @@ class CorrelationDistillation(RelationLoss):
     """
 
     examples_are_vectors = True
+    takes_logits = True
     beta = Coefficient(checked_non_negative)
     gamma = Coefficient(checked_non_negative)
     temperature = Coefficient(checked_positive)
@@ -84,10 +85,10 @@ class CorrelationDistillation(RelationLoss):
         self.scale_by_temperature = bool(scale_by_temperature)
         self.standardize = bool(standardize)
 
-    def without_dropped(self, y_true, y_pred):
+    def without_dropped(self, y_true, y_pred, keep=None):
         """As in every loss, for logits of one shape."""
         check_same_shape(K.convert_to_tensor(y_true), K.convert_to_tensor(y_pred))
-        return super().without_dropped(y_true, y_pred)
+        return super().without_dropped(y_true, y_pred, keep)
 
     def call(self, teacher, student, weight):
         """Values of the examples of the whole batch."""

@@ -6,8 +6,15 @@ from keras import ops as K
 from keras_ls import ops
 from keras_ls.distillation.distillation_loss import DistillationLoss
 from keras_ls.losses.coefficient import Coefficient, number
-from keras_ls.ops.checks import check_same_shape, checked_choice, checked_non_negative, checked_positive
+from keras_ls.ops.checks import (
+    check_same_shape,
+    checked_choice,
+    checked_class,
+    checked_non_negative,
+    checked_positive,
+)
 from keras_ls.ops.lean import argmax
+from keras_ls.ops.masks import is_not_ignored
 from keras_ls.ops.smoothing import align_labels
 
 
@@ -27,6 +34,8 @@ class DecoupledDistillation(DistillationLoss):
         target: "label" (default, the paper's): y is the true label, which a `Distiller` hands over; "teacher": the
             class that the teacher finds likeliest, where there are no labels.
         standardize: whether each logit vector first gets mean 0 and standard deviation 1.
+        ignore_class: integer label of examples that do not count, or None; for `target="label"`. The other losses
+            compare teacher and student there all the same: give them a weight of 0.
         reduction: "sum_over_batch_size" (default), "sum", "mean_with_sample_weight" or "none".
         name: name of the loss, and of its log.
         dtype: "float32" or "float64".
@@ -46,7 +55,8 @@ class DecoupledDistillation(DistillationLoss):
         Nats times T²; a scalar, or one value an example for `reduction="none"`.
 
     Raises:
-        ValueError: for numbers out of range, logits of different shapes, and labels that are missing or out of range.
+        ValueError: for numbers out of range, logits of different shapes, labels that are missing or out of range, and
+            `ignore_class` with `target="teacher"`.
 
     Examples:
         They agree on class 0 (½), not on the others (½, ½ and ¾, ¼): `8 · (½ log ⅔ + ½ log 2)`.
@@ -61,6 +71,7 @@ class DecoupledDistillation(DistillationLoss):
         Zhao et al., "Decoupled Knowledge Distillation", 2022.
     """
 
+    takes_logits = True
     alpha = Coefficient(checked_non_negative)
     beta = Coefficient(checked_non_negative)
     temperature = Coefficient(checked_positive)
@@ -72,6 +83,7 @@ class DecoupledDistillation(DistillationLoss):
         temperature=4.0,
         target="label",
         standardize=False,
+        ignore_class=None,
         reduction="sum_over_batch_size",
         name="decoupled_distillation",
         dtype=None,
@@ -83,6 +95,19 @@ class DecoupledDistillation(DistillationLoss):
         self.target = checked_choice("target", target, ["label", "teacher"])
         self.needs_labels = self.target == "label"
         self.standardize = bool(standardize)
+        self.ignore_class = checked_class("ignore_class", ignore_class)
+        if ignore_class is not None and target == "teacher":
+            raise ValueError(
+                "Expected `ignore_class` with target='label', as it is a label. Received: "
+                f"ignore_class={ignore_class}, target='teacher'. Give examples that do not count a weight of 0."
+            )
+
+    def known(self, labels, y_pred):
+        """Where labels are others than `ignore_class`; dense ones are everywhere."""
+        if self.ignore_class is None or labels is None:
+            return None
+        labels = align_labels(labels, y_pred)
+        return is_not_ignored(labels, self.ignore_class) if len(labels.shape) < len(y_pred.shape) else None
 
     def call(self, y_true, y_pred, labels=None):
         """Per-example weighted sums of the two divergences."""
@@ -102,6 +127,7 @@ class DecoupledDistillation(DistillationLoss):
             "temperature": number(self.temperature),
             "target": self.target,
             "standardize": self.standardize,
+            "ignore_class": self.ignore_class,
         }
 
 

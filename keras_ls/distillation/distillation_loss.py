@@ -17,12 +17,14 @@ class DistillationLoss(ReplicaExactLoss):
         teacher_layer_name: which features of the teacher the loss compares: None for its output, a layer's name, a path
             through nested models such as "encoder/block_2/conv", or a list of them.
         student_layer_name: of the student, likewise.
+        takes_logits: whether a softmax of what it compares would be wrong.
         needs_labels: whether the loss wants the true labels, too.
         projector: a Keras layer that the loss trains along with the student, or None.
     """
 
     teacher_layer_name = None
     student_layer_name = None
+    takes_logits = False
     needs_labels = False
     projector = None
 
@@ -49,9 +51,13 @@ class DistillationLoss(ReplicaExactLoss):
 
     def reduced(self, y_true, y_pred, sample_weight=None, labels=None):
         """The reduced loss of one pair of outputs or features."""
-        teacher, student, keep = self.without_dropped(y_true, y_pred)
+        teacher, student, keep = self.without_dropped(y_true, y_pred, self.known(labels, y_pred))
         losses = self.call(teacher, student, *self.checked_labels(labels, keep))
         return reduce_over_replicas(losses, sample_weight, over_leading(keep, len(losses.shape)), self.reduction)
+
+    def known(self, labels, y_pred):
+        """Where there is a label, `[...]`, or None for everywhere: other examples do not count."""
+        return None
 
     def checked_labels(self, labels, keep):
         """A tuple of the labels for a loss that needs them, of nothing for others."""

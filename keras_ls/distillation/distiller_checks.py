@@ -1,6 +1,7 @@
 """What a Distiller asks of its arguments."""
 
 import numbers
+import warnings
 
 import keras
 
@@ -65,3 +66,28 @@ def checked_share(value):
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= value <= 1:
         raise ValueError(f"Expected `student_loss_weight` in [0, 1]. Received: {value!r}.")
     return float(value)
+
+
+def warn_of_softmax(role, model, terms):
+    """Warns where what a loss takes for logits comes out of a softmax, as far as the layers tell (of subclasses not)."""
+    losses = [term.name for term in terms if term.takes_logits]
+    layers = [layer for layer in _output_layers(model) if _is_softmax(layer)] if losses else []
+    if layers:
+        warnings.warn(
+            f"Expected a {role} that returns logits, for {losses[0]!r}. Received: one that ends in a softmax, in its "
+            f"layer {layers[0].name!r}. Take the softmax off, and let other losses and metrics know: from_logits=True.",
+            stacklevel=3,
+        )
+
+
+def _is_softmax(layer):
+    return isinstance(layer, keras.layers.Softmax) or getattr(layer, "activation", None) is keras.activations.softmax
+
+
+def _output_layers(model):
+    for output in keras.tree.flatten(getattr(model, "outputs", None) or []):
+        layer = output._keras_history.operation
+        if isinstance(layer, keras.Model):
+            yield from _output_layers(layer)
+        else:
+            yield layer

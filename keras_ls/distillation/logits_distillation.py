@@ -57,6 +57,7 @@ class LogitsDistillation(DistillationLoss):
         "Logit Standardization in Knowledge Distillation", 2024.
     """
 
+    takes_logits = True
     temperature = Coefficient(checked_positive)
     student_temperature = Coefficient(checked_positive, optional=True)
 

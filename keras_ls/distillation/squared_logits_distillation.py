@@ -45,6 +45,8 @@ class SquaredLogitsDistillation(DistillationLoss):
         Smoothing Help?", 2019.
     """
 
+    takes_logits = True
+
     def __init__(
         self,
         center=False,

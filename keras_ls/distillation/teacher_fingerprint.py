@@ -13,7 +13,8 @@ def teacher_fingerprint(teacher):
     """SHA-256 of a model's architecture and weights, which stands for what it says in inference mode.
 
     Names of layers do not count, so a model that is built again and given the same weights has the same fingerprint. A
-    subclassed model without `get_config` is told by its class and its weights alone.
+    subclassed model without `get_config`, or one with a layer that has none, is told by its class, its layers and its
+    weights: what it does between the layers does not show.
 
     Args:
         teacher: a built `keras.Model`.
@@ -45,12 +46,12 @@ def teacher_fingerprint(teacher):
     return digest.hexdigest()
 
 
-def _architecture(teacher):
-    kind = f"{type(teacher).__module__}.{type(teacher).__qualname__}"
+def _architecture(part):
+    kind = f"{type(part).__module__}.{type(part).__qualname__}"
     try:
-        config = teacher.get_config()
-    except NotImplementedError:
-        return kind
+        config = part.get_config()
+    except NotImplementedError:  # of its own, or of a layer in it
+        return [kind, *map(_architecture, getattr(part, "layers", ()))]
     return [kind, _without_names(config, {})]
 
 

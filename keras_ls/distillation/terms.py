@@ -31,6 +31,11 @@ class Term:
         """Whether the loss makes variables for the shapes of its features."""
         return isinstance(self.loss, DistillationLoss) and type(self.loss).build is not DistillationLoss.build
 
+    @property
+    def takes_logits(self):
+        """Whether the loss takes all outputs for logits."""
+        return self.output is None and getattr(self.loss, "takes_logits", False)
+
     def teacher_layers(self):
         """The names of the teacher's layers that the loss compares."""
         return _names(self.loss, "teacher_layer_name")

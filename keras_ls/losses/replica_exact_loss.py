@@ -33,16 +33,17 @@ class ReplicaExactLoss(keras.losses.Loss):
         """Boolean mask of the examples that count, or None for all."""
         return None
 
-    def without_dropped(self, y_true, y_pred):
-        """`(y_true, y_pred, keep)`: in the dtype of the computation, zeros for what mask and `valid` drop.
+    def without_dropped(self, y_true, y_pred, keep=None):
+        """`(y_true, y_pred, keep)`: in the dtype of the computation, zeros for what does not count.
 
-        `keep` is False there; None where every example counts.
+        That is what the mask of `y_pred` drops, and `keep`, or `valid` where that is None. `keep` is False there; None
+        where every example counts.
         """
         mask = get_keras_mask(y_pred)
         y_true, y_pred = K.convert_to_tensor(y_true), at_least_float32(y_pred)
         if self.dtype == "float64":
             y_pred = K.cast(y_pred, "float64")
-        keep = self.valid(y_true, y_pred)
+        keep = self.valid(y_true, y_pred) if keep is None else keep
         if mask is not None:
             mask = K.cast(mask, "bool")
             keep = mask if keep is None else K.logical_and(keep, align_leading(mask, keep))

@@ -56,6 +56,9 @@ class Store:
         directory: made if it does not exist.
         strategy: a `tf.distribute` strategy to train under, or None.
 
+    Attributes:
+        tell: called now and then with the share of the present training that is done, or None.
+
     Raises:
         OSError: when the directory cannot be written.
     """
@@ -63,6 +66,7 @@ class Store:
     def __init__(self, directory, strategy=None):
         self.directory = pathlib.Path(directory)
         self.strategy = strategy
+        self.tell = None
         for folder in (self.directory, *(self.directory / name for name in FOLDERS)):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -90,7 +94,7 @@ class Store:
             network = _read(path, keras.models.load_model)
             if network is None:
                 cache = None if training.teacher is None else self.teacher_cache(training)
-                network = training.run(cache, self.strategy)
+                network = training.run(cache, self.strategy, self.tell)
                 write_beside(path, network.save)
             self._models[training] = network
         return self._models[training]

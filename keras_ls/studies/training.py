@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import math
 
 import keras
 import tensorflow as tf
@@ -136,12 +137,13 @@ class Training:
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
-    def run(self, cache=None, strategy=None):
+    def run(self, cache=None, strategy=None, tell=None):
         """Trains and returns the network.
 
         Args:
             cache: a `TeacherCache` that `write_cache` has written, where `self.teacher` names a teacher.
             strategy: a `tf.distribute` strategy, or None.
+            tell: called now and then with the share of the training that is done, or None.
 
         Returns:
             A `keras.Model`, not compiled.
@@ -157,7 +159,8 @@ class Training:
         for variable, value in zip(step.trainer.optimizer.variables, step.optimizer_start):
             variable.assign(value)
         # one long epoch: at this size Keras's own work between epochs takes longer than the epochs
-        step.trainer.fit(self.batches(cache).prefetch(2), shuffle=False, verbose=0)
+        callbacks = [] if tell is None else [_Share(tell, self.steps)]
+        step.trainer.fit(self.batches(cache).prefetch(2), shuffle=False, verbose=0, callbacks=callbacks)
         network.set_weights(step.student.get_weights())
         return network
 
@@ -221,6 +224,20 @@ class Training:
     def steps_per_epoch(self):
         """Batches in a pass over the training split."""
         return max(1, len(data.load(self.dataset).train[1][: self.examples]) // self.batch_size)
+
+    @property
+    def steps(self):
+        """Batches in all."""
+        return math.ceil(self.epochs * len(data.load(self.dataset).train[1][: self.examples]) / self.batch_size)
+
+
+class _Share(keras.callbacks.Callback):
+    def __init__(self, tell, steps):
+        super().__init__()
+        self.tell, self.steps = tell, steps
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.tell(min(1.0, (batch + 1) / self.steps))  # Keras counts a last execution as a whole one
 
 
 @dataclasses.dataclass(frozen=True)

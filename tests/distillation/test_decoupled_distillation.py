@@ -58,6 +58,38 @@ def test_a_mask_drops_examples_with_their_labels():
     assert (gradient[~keep] == 0).all() and np.abs(gradient[keep]).max() > 0.01
 
 
+@pytest.mark.parametrize("shape", [(6,), (6, 1), (2, 3)])
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "float32"])
+def test_ignored_labels_drop_their_examples(shape, dtype):
+    known = np.array([1, 0, 1, 1, 0, 1], bool)
+    labels = np.where(known, LABELS, 255).astype(dtype).reshape(shape)
+    teacher, student = TEACHER.copy(), STUDENT.copy()
+    teacher[~known], student[~known] = np.nan, np.inf
+    positions = (2, 3, 5) if shape == (2, 3) else (6, 5)
+    loss = DecoupledDistillation(2.0, 3.0, 2.0, ignore_class=255)
+    value, gradient = value_and_gradient(
+        lambda z: loss(teacher.reshape(positions), z, WEIGHT.reshape(positions[:-1]), labels=labels),
+        student.reshape(positions),
+    )
+    assert float(value) == pytest.approx((WEIGHT * expected(LABELS, 2, 3, 2.0))[known].mean(), rel=1e-5)
+    gradient = gradient.reshape(6, 5)
+    assert (gradient[~known] == 0).all() and np.abs(gradient[known]).max() > 0.01
+
+
+def test_ignored_labels_and_a_mask():
+    labels, keep = np.array([9, 1, 2, 9, 4, 1]), np.array([0, 0, 1, 1, 1, 1], bool)
+    value = DecoupledDistillation(ignore_class=9)(TEACHER, masked(STUDENT, keep), labels=labels)
+    assert float(value) == pytest.approx(expected(LABELS, 1, 8, 4.0)[[2, 4, 5]].mean(), rel=1e-5)
+
+
+def test_ignore_class_is_of_labels():
+    with pytest.raises(ValueError, match=r"Expected `ignore_class` with target='label'"):
+        DecoupledDistillation(target="teacher", ignore_class=-1)
+    one_hot = np.eye(5, dtype="float32")[LABELS]  # which has no class -1 to ignore
+    value = DecoupledDistillation(ignore_class=-1)(TEACHER, STUDENT, labels=one_hot)
+    assert float(value) == float(DecoupledDistillation()(TEACHER, STUDENT, labels=LABELS))
+
+
 def test_sequences_have_a_label_a_step():
     teacher, student = TEACHER.reshape(2, 3, 5), STUDENT.reshape(2, 3, 5)
     value = DecoupledDistillation()(teacher, student, labels=LABELS.reshape(2, 3))

@@ -87,6 +87,22 @@ def test_subclassed_models_are_told_by_class_and_weights():
     assert teacher_fingerprint(one) == teacher_fingerprint(same) != teacher_fingerprint(other)
 
 
+def test_a_layer_without_config_hides_no_other():
+    class Apply(keras.layers.Layer):
+        def __init__(self, function):
+            super().__init__()
+            self.function = function
+
+        def call(self, x):
+            return self.function(x)
+
+    def model(activation):
+        keras.utils.set_random_seed(0)
+        return keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, activation=activation), Apply(abs)])
+
+    assert teacher_fingerprint(model("relu")) == teacher_fingerprint(model("relu")) != teacher_fingerprint(model("tanh"))
+
+
 @pytest.mark.parametrize("teacher", [None, "teacher.keras", keras.Sequential([keras.layers.Dense(2)])])
 def test_no_built_model(teacher):
     with pytest.raises(ValueError, match=r"Expected `teacher` to be a built keras\.Model"):

@@ -37,6 +37,14 @@ def test_dropout_has_the_seed_of_the_training():
         np.testing.assert_array_equal(a, b)
 
 
+def test_a_training_tells_how_far_it_is(tmp_path):
+    # 700 images, 40 times, in batches of 64: 437.5 steps, that is 438, of which a call takes 100
+    store, told = Store(tmp_path), []
+    store.tell = told.append
+    store.model(dataclasses.replace(TEACHER, epochs=40))
+    np.testing.assert_allclose(told, [100 / 438, 200 / 438, 300 / 438, 400 / 438, 1])
+
+
 def test_a_damaged_teacher_cache_is_made_again(first, tmp_path):
     _, predictions = first
     Store(tmp_path).teacher_cache(STUDENT)
