@@ -4,6 +4,7 @@ import contextlib
 import tempfile
 
 import numpy as np
+import rich.box
 from rich.table import Table
 
 from benchmarks.interleaved import console
@@ -114,17 +115,17 @@ STEP = {
 }
 EPOCH = {teacher: epoch(teacher) for teacher in (ALONE, CACHED, LIVING)}
 CANDIDATES = {**STEP, **EPOCH}
-CAPTION = (
-    "Clock: the least of the rounds. Processors: the time of all of them together, the median; other work on the machine "
-    "moves it less."
-)
+CAPTION = "Clock: the least of the rounds. Processors: all of them together, the median; other work moves it less."
+LOOK = {"title_justify": "left", "caption_justify": "left", "box": rich.box.SIMPLE}
 
 
 def steps(repeats, pairs=tuple(SHAPES)):
-    title = f"A step of batch {BATCH}; ours / theirs, both graph or both XLA: below 1, keras_ls is faster"
-    columns = "pair", "losses", "mode", "candidate", "clock", "ours / it", "processors", "ours / it", "memory"
-    table = Table(*columns, title=title, title_justify="left", caption=f"{CAPTION} Memory: the most above what the networks take.")
+    columns = "losses", "mode", "candidate", "clock", "ours / it", "processors", "ours / it", "memory"
     for pair in pairs:
+        title = f"{pair}: a step of batch {BATCH}; ours / theirs, both graph or both XLA: below 1, keras_ls is faster"
+        table = Table(
+            *columns, title=title, caption=f"{CAPTION} Memory: the most above what the networks take.", **LOOK
+        )
         with contextlib.ExitStack() as stack:
             names = [name for name in STEP if name.split(", ")[1] in COMPILED[pair]]
             candidates = [stack.enter_context(Candidate(__name__, name)) for name in names]
@@ -132,20 +133,21 @@ def steps(repeats, pairs=tuple(SHAPES)):
                 for candidate in candidates:
                     candidate.prepare(pair, features)
                 seconds = clock_and_processors(candidates, repeats)
-                case = pair, f"logits, {FEATURES[pair]}" if features else "logits"
+                losses = f"logits, {FEATURES[pair]}" if features else "logits"
                 for name in names:
-                    reference = seconds[f"{OURS}, {name.split(', ')[1]}"]
-                    peak = None if "XLA" in name else peak_bytes(__name__, name, pair, features)
+                    candidate, mode = name.split(", ")
+                    peak = None if mode == "XLA" else peak_bytes(__name__, name, pair, features)
                     memory = "–" if peak is None else f"{peak / 2**20:.0f} MiB"
-                    table.add_row(*case, *name.split(", ")[::-1], *columns_of(seconds[name], reference, STEPS[pair]), memory)
-                    case = "", ""
-    console.print(table)
+                    times = columns_of(seconds[name], seconds[f"{OURS}, {mode}"], STEPS[pair])
+                    table.add_row(losses, mode, candidate, *times, memory)
+                    losses = ""
+        console.print(table)
 
 
 def epochs(repeats):
     title = "A step of a shuffled epoch, graph mode; alone / it: below 1, learning from the teacher costs more"
     columns = "pair", "candidate", "clock", "alone / it", "processors", "alone / it"
-    table = Table(*columns, title=title, title_justify="left", caption=CAPTION)
+    table = Table(*columns, title=title, caption=CAPTION, **LOOK)
     with contextlib.ExitStack() as stack:
         candidates = [stack.enter_context(Candidate(__name__, name)) for name in EPOCH]
         for pair in SHAPES:
@@ -153,7 +155,8 @@ def epochs(repeats):
                 candidate.prepare(pair)
             seconds = clock_and_processors(candidates, repeats)
             for i, name in enumerate(EPOCH):
-                table.add_row("" if i else pair, name, *columns_of(seconds[name], seconds[ALONE], EPOCH_STEPS[pair]))
+                times = columns_of(seconds[name], seconds[ALONE], EPOCH_STEPS[pair])
+                table.add_row("" if i else pair, name, *times)
     console.print(table)
 
 

@@ -23,16 +23,19 @@ def join(dataset, shards, shape, in_memory, verify):
     import tensorflow as tf
 
     batched = check_examples(dataset)
-    find, known_checks = _lookup(shards)
-    read = (_from_memory if in_memory else _from_disk)(shards, shape)
+    ids = np.concatenate([shard["id"] for shard in shards])
+    order = None if (np.diff(ids) > 0).all() else np.argsort(ids)
+    find = _lookup(_in_order(ids, order))
+    known_checks = tf.constant(_in_order(np.concatenate([shard["checksum"] for shard in shards]), order))
+    read = (_from_memory if in_memory else _from_disk)(shards, order)
 
     def joined(ids, example):
         x = inputs_of(example)
         if not batched:
             ids, x = ids[None], tf.nest.map_structure(lambda part: part[None], x)
-        rows, assertions = find(tf.cast(ids, "int64"))
+        places, assertions = find(tf.cast(ids, "int64"))
         if verify:
-            stale = tf.gather(known_checks, rows) != checksums(x)
+            stale = tf.gather(known_checks, places) != checksums(x)
             assertions.append(
                 _assert_none(
                     stale,
@@ -43,52 +46,64 @@ def join(dataset, shards, shape, in_memory, verify):
                 )
             )
         with tf.control_dependencies(assertions):
-            logits = _expanded(read(tf.identity(rows)), shape)
+            logits = _expanded(read(tf.identity(places)), shape)
         both = {"inputs": inputs_of(example), "teacher_outputs": logits if batched else logits[0]}
         return (both, *example[1:]) if isinstance(example, tuple) else both
 
     return dataset.map(joined, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
-def _lookup(shards):
-    """A function of ids that returns rows, counted over all shards, and assertions; and the checksums of the rows."""
+def _in_order(rows, order):
+    return rows if order is None else rows[order]
+
+
+def _lookup(known):
+    """A function of ids that returns their places among the known ones, which rise, and assertions that they are there.
+
+    Few operations, as this runs beside every step of a training.
+    """
     import tensorflow as tf
 
-    ids = np.concatenate([shard["id"] for shard in shards])
-    order = np.argsort(ids)
-    known, order = tf.constant(ids[order]), tf.constant(order)
+    first, last = known[0], len(known) - 1
+    counted, known = known[-1] - first == last, tf.constant(known)
 
     def find(wanted):
-        place = tf.minimum(tf.searchsorted(known, wanted), len(ids) - 1)
-        missing = tf.gather(known, place) != wanted
+        if counted:  # no gaps, as `enumerate` gives them
+            place = tf.clip_by_value(wanted - first if first else wanted, 0, last)
+            missing = place + first != wanted if first else place != wanted
+        else:
+            place = tf.minimum(tf.searchsorted(known, wanted, out_type="int64"), last)
+            missing = tf.gather(known, place) != wanted
         message = "Expected ids that are in the cache. Received ids that are not; write the cache of the whole dataset:"
-        return tf.gather(order, place), [_assert_none(missing, wanted, message)]
+        return place, [_assert_none(missing, wanted, message)]
 
-    return find, tf.constant(np.concatenate([shard["checksum"] for shard in shards]))
+    return find
 
 
 def _assert_none(wrong, ids, message):
     import tensorflow as tf
 
     # the bare operation: `tf.debugging.Assert` adds a conditional function around it
-    return tf.raw_ops.Assert(condition=~tf.reduce_any(wrong), data=[message, tf.boolean_mask(ids, wrong)], summarize=5)
+    condition = tf.logical_not(tf.reduce_any(wrong))
+    return tf.raw_ops.Assert(condition=condition, data=[message, tf.gather_nd(ids, tf.where(wrong))], summarize=5)
 
 
-def _from_memory(shards, shape):
+def _from_memory(shards, order):
     import tensorflow as tf
 
-    rows = np.concatenate(shards)
+    rows = _in_order(np.concatenate(shards), order)
     fields = {name: tf.constant(np.ascontiguousarray(rows[name])) for name in _stored(rows.dtype)}
-    return lambda positions: {name: tf.gather(field, positions) for name, field in fields.items()}
+    return lambda places: {name: tf.gather(field, places) for name, field in fields.items()}
 
 
-def _from_disk(shards, shape):
+def _from_disk(shards, order):
     import tensorflow as tf
 
     starts = np.cumsum([0] + [len(shard) for shard in shards])
     kinds = shards[0].dtype
 
-    def fetch(positions):
+    def fetch(places):
+        positions = places if order is None else order[places]
         rows = np.empty(len(positions), kinds)
         owners = np.searchsorted(starts, positions, side="right") - 1
         for owner in np.unique(owners):
@@ -96,9 +111,9 @@ def _from_disk(shards, shape):
             rows[mine] = shards[owner][positions[mine] - starts[owner]]
         return [np.ascontiguousarray(rows[name]) for name in _stored(kinds)]
 
-    def read(positions):
+    def read(places):
         types = [tf.as_dtype(kinds[name].base) for name in _stored(kinds)]
-        found = tf.numpy_function(fetch, [positions], types, stateful=False)
+        found = tf.numpy_function(fetch, [places], types, stateful=False)
         return {
             name: tf.ensure_shape(values, (None, *kinds[name].shape)) for name, values in zip(_stored(kinds), found)
         }
@@ -107,14 +122,18 @@ def _from_disk(shards, shape):
 
 
 def _stored(kinds):
-    return [name for name in kinds.names if name not in ("id", "checksum")]
+    """The fields that make the logits; in float32 all offsets are 0."""
+    unused = {"id", "checksum"} | ({"offset"} if kinds["values"].base == "float32" else set())
+    return [name for name in kinds.names if name not in unused]
 
 
 def _expanded(fields, shape):
     """As `expand` of `cache_rows`, in a graph."""
     import tensorflow as tf
 
-    values = tf.cast(fields["values"], "float32") + fields["offset"][..., None]
+    values = tf.cast(fields["values"], "float32")
+    if "offset" in fields:
+        values += fields["offset"][..., None]
     if "index" not in fields:
         return values
     num_classes, kept = shape[-1], values.shape[-1] - 1

@@ -69,7 +69,7 @@ def checked_share(value):
 
 
 def warn_of_softmax(role, model, terms):
-    """Warns where what a loss takes for logits comes out of a softmax, as far as the layers tell (of subclasses not)."""
+    """Warns where what a loss takes for logits comes out of a softmax, as far as layers tell: not in subclasses."""
     losses = [term.name for term in terms if term.takes_logits]
     layers = [layer for layer in _output_layers(model) if _is_softmax(layer)] if losses else []
     if layers:

@@ -44,12 +44,18 @@ def test_every_example_gets_its_own_logits(tmp_path, order, top_k, in_memory):
     assert joined.element_spec[0]["teacher_outputs"].shape == (None, 3)
 
 
-def test_ids_in_any_order_and_far_apart(tmp_path):
+@pytest.mark.parametrize("in_memory", [True, False])
+@pytest.mark.parametrize("start, step", [(0, 1), (100, 1), (-5, 1), (10**12, 7)])
+def test_ids_in_any_order_and_far_apart(tmp_path, start, step, in_memory):
     t = teacher()
-    ids = np.random.default_rng(0).permutation(10**12 + 7 * np.arange(21))
+    ids = np.random.default_rng(0).permutation(start + step * np.arange(21))
     dataset = tf.data.Dataset.from_tensor_slices((ids, (X, Y)))
     cache = written(tmp_path, dataset, t, shard_size=8)
-    np.testing.assert_allclose(spoken(cache.join(dataset.batch(21))), t(X), atol=1e-5)
+    np.testing.assert_allclose(spoken(cache.join(dataset.batch(21), in_memory=in_memory)), t(X), atol=1e-5)
+    for wrong in (start - 1, start + 21 * step, start + 1 if step > 1 else start + 30):
+        moved = dataset.map(lambda i, e, wrong=wrong: (tf.where(i == start, tf.cast(wrong, "int64"), i), e))
+        with pytest.raises(tf.errors.InvalidArgumentError, match=rf"Expected ids that are in the cache.*\[{wrong}\]"):
+            spoken(cache.join(moved.batch(21), in_memory=in_memory))
 
 
 def test_examples_without_labels_and_inputs_of_several_parts(tmp_path):

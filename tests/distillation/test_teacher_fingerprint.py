@@ -100,7 +100,9 @@ def test_a_layer_without_config_hides_no_other():
         keras.utils.set_random_seed(0)
         return keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, activation=activation), Apply(abs)])
 
-    assert teacher_fingerprint(model("relu")) == teacher_fingerprint(model("relu")) != teacher_fingerprint(model("tanh"))
+    assert (
+        teacher_fingerprint(model("relu")) == teacher_fingerprint(model("relu")) != teacher_fingerprint(model("tanh"))
+    )
 
 
 @pytest.mark.parametrize("teacher", [None, "teacher.keras", keras.Sequential([keras.layers.Dense(2)])])
