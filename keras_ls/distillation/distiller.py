@@ -180,6 +180,9 @@ class Distiller(LossWeights, SavedStudent, keras.Model):
             config["teacher_metrics"] = keras.saving.serialize_keras_object(self._teacher_metrics.given)
         return config
 
+    def build(self, input_shape):
+        """Nothing to do: the student and the projectors build themselves when a first batch passes."""
+
     def call(self, inputs, training=None):
         """The student's outputs."""
         step = current_step(self)

@@ -250,6 +250,7 @@ def test_the_projector_is_no_part_of_the_student(tmp_path):
     assert sum(int(tf.size(v)) for v in served.variables) == distiller.student.count_params()
 
 
+@pytest.mark.filterwarnings("error:.*build")  # Keras's, of layers that are not built
 @pytest.mark.parametrize("make", [sequential, SubclassedWithNames], ids=["sequential", "unbuilt subclass"])
 def test_training_with_a_projector_goes_on_where_it_stopped(make, tmp_path):
     teacher = made(sequential, 1, units=9)

@@ -124,6 +124,7 @@ class Subclassed(keras.Model):
         return self.head(x)
 
 
+@pytest.mark.filterwarnings("error:.*build")  # Keras's, of layers that are not built
 @pytest.mark.parametrize(
     "make", [Subclassed, lambda: keras.Sequential([keras.layers.Dense(CLASSES)])], ids=["subclass", "sequential"]
 )
