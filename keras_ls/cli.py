@@ -25,11 +25,6 @@ app = typer.Typer(
 console = Console(width=None if sys.stdout.isatty() else 120)
 
 LONGEST_NAME = 60  # characters
-ABOUT_CALIBRATORS = "Calibrators compared on the predictions in a file, each on examples that it was not fitted on."
-ABOUT_TEACHER = (
-    "How a teacher predicts, whether label smoothing shows in it, and at which temperature it should teach. It is one "
-    "network: the numbers have no interval over seeds."
-)
 
 Names = Annotated[
     list[str], typer.Argument(metavar="STUDY...", help="One or more studies; `keras-ls list` names them.")
@@ -42,7 +37,7 @@ Classes = Annotated[
 ]
 Strategy = Annotated[str, typer.Option(help="Where to train: auto, one, mirrored, multi_worker or tpu.")]
 Out = Annotated[pathlib.Path | None, typer.Option(help="Directory of results; runs/SIZE by default.")]
-Directory = Annotated[pathlib.Path, typer.Argument(metavar="DIR", help="A directory that `keras-ls run` wrote.")]
+Directory = Annotated[pathlib.Path, typer.Argument(metavar="DIR", help="A directory that keras-ls wrote results to.")]
 
 
 def main():
@@ -185,7 +180,7 @@ def calibrate(
             progress.advance(task)
         progress.update(task, description="done")
     result = kls.studies.compare(study, found, {file.name: hashlib.sha256(file.read_bytes()).hexdigest()})
-    _finish(result, out, f"Calibration of {file.name}", ABOUT_CALIBRATORS)
+    _finish(result, out)
     for name, messages in said.items():
         for message in messages:
             console.print(f"[yellow]{name}:[/] {escape(message)}", highlight=False)
@@ -214,19 +209,20 @@ def diagnose(
     except ValueError:
         raise ValueError(f"Expected `--temperatures` as numbers, such as 1,2,4. Received: {temperatures!r}.") from None
     settings = dict(part=part, temperatures=at, num_bins=num_bins, examples=examples, from_logits=from_logits)
-    found = kls.studies.diagnose(kls.studies.load_teacher(file), dataset, **settings)
+    with console.status(f"Looking at what {file.name} says of {dataset}"):
+        found = kls.studies.diagnose(kls.studies.load_teacher(file), dataset, **settings)
     hashed = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
     result = kls.studies.report_of(found, dataset, file.name, hashed, {"dataset": dataset, **settings})
-    _finish(result, out or pathlib.Path("runs/diagnose"), f"The teacher {file.name}", ABOUT_TEACHER)
+    _finish(result, out or pathlib.Path("runs/diagnose"))
 
 
-def _finish(result, out, title, about):
+def _finish(result, out):
     """Writes JSON, figures and report of a result, and prints it."""
     out.mkdir(parents=True, exist_ok=True)
     result.save(out / f"{result.study}.json")
     kls.studies.save_figures(result, out)
     _print_result(result)
-    path = kls.studies.write_report({result.study: result}, out, title, about)
+    path = kls.studies.write_report({result.study: result}, out)
     console.print(f"Open [bold]{path}[/] in a browser.", soft_wrap=True)
 
 

@@ -30,8 +30,12 @@ def test_a_smoothed_teacher(teacher, tmp_path, monkeypatch, capsys):
     assert len(result["provenance"]["data"]["teacher.keras"]) == 64
     for name in ("diagnose-gamma.png", "diagnose-reliability.png"):
         assert (tmp_path / name).read_bytes()[:4] == b"\x89PNG"
-    assert "The teacher teacher.keras" in (tmp_path / "report.html").read_text()
-    assert kls.studies.StudyResult.load(tmp_path / "diagnose.json").study == "diagnose"
+    page = (tmp_path / "report.html").read_text()
+    assert "<h1>The teacher teacher.keras</h1>" in page
+    for path in tmp_path.glob("*.[hp]*"):
+        path.unlink()
+    assert in_process(monkeypatch, "report", tmp_path) == 0
+    assert (tmp_path / "report.html").read_text() == page and (tmp_path / "diagnose-gamma.png").exists()
 
 
 @pytest.mark.parametrize(

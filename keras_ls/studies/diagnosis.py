@@ -17,6 +17,7 @@ from keras_ls.studies.teacher_outputs import outputs_of
 
 TEMPERATURES = (1.0, 2.0, 3.0, 4.0, 8.0, 16.0)
 EXAMPLES = 10_000
+LEAST_ACCURACY = 0.5  # on training data, below which something may be wrong with what the teacher was given
 # chosen on teachers of known α: see docs/guides/diagnose.md, which has those they were tried on
 LEAST_ALPHA, LEAST_MATCH, LARGEST_VARIANCE = 0.03, 0.8, 0.15
 
@@ -103,6 +104,11 @@ def diagnose(
         parts[name], said = outputs_of(model, splits, name, examples, from_logits)
         notes |= dict.fromkeys(said)
     outputs = parts["train"]
+    if (outputs.logits == outputs.logits[0]).all():
+        raise ValueError(
+            f"Expected a teacher that tells examples apart. Received: the same logits for all {len(outputs.labels):,} "
+            "training examples, as of a network that was not trained, or whose units have died."
+        )
     if outputs.features is None:
         notes["No Dense layer with a unit a class was found at the end: neural collapse and R² are left out."] = None
     else:
@@ -113,6 +119,12 @@ def diagnose(
         except ValueError as error:
             notes[f"Neural collapse is left out: {error}"] = None
     measures = {name: _measures(found, num_bins, seed, held_out=name != "train") for name, found in parts.items()}
+    right = measures["train"]["accuracy"]
+    if right < LEAST_ACCURACY:
+        notes[
+            f"The teacher is right on only {right:.0%} of its training data. If it was better in training, it saw "
+            "inputs of another scale (images come with pixels from 0 to 1) or another order of the classes."
+        ] = None
     gamma = {
         name: [float(ops.effective_smoothing(found.logits, found.labels, t)) for t in temperatures]
         for name, found in parts.items()

@@ -6,6 +6,10 @@ from keras_ls import data
 from keras_ls.plots import ReliabilityDisplay, SmoothingSweepDisplay
 from keras_ls.studies.result import Figure, StudyResult, Table, provenance
 
+ABOUT = (
+    "How a teacher predicts, whether label smoothing shows in it, and at which temperature it should teach. It is one "
+    "network: the numbers have no interval over seeds."
+)
 PART_NAMES = {"train": "training", "calibration": "held out (calibration)", "test": "held out (test)"}
 MEASURES = {
     "examples": ("examples", ",d"),
@@ -68,6 +72,8 @@ def report_of(found, dataset, name, fingerprint, config, seed=0):
         figures=(_gamma_figure(found), _reliability_figure(found)),
         values=values,
         provenance=provenance({dataset: splits.fingerprint} | ({name: fingerprint} if fingerprint else {}), (seed,)),
+        title=f"The teacher {name}",
+        about=ABOUT,
     )
 
 

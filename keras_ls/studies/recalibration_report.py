@@ -65,6 +65,8 @@ def compare(study, found, fingerprints):
         figures=(_figure(study, found),),
         values={name: step.scores for name, step in found.items()},
         provenance=provenance(fingerprints, (study.seed,)),
+        title=f"Calibration of {study.source}",
+        about="Calibrators compared on the predictions in a file, each on examples that it was not fitted on.",
     )
 
 

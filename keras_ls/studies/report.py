@@ -19,8 +19,10 @@ figure { margin: 1.5rem 0; } img { max-width: 100%; } .scroll { overflow-x: auto
 code { overflow-wrap: anywhere; }
 """
 
-ORDER = ("accuracy", "projection", "calibration", "distillation")  # of the paper's tables and figures
+# of the paper's tables and figures, and what has a report of its own
+ORDER = ("accuracy", "projection", "calibration", "distillation", "calibrate", "diagnose")
 
+TITLE = "When does label smoothing help?"
 ABOUT = (
     "Studies of Müller, Kornblith and Hinton (2019), run again, and of what came after. Every number is a mean ± 95 % "
     "interval over seeds; a direction counts as reproduced when the interval of the difference, seed by seed, lies on "
@@ -38,24 +40,24 @@ def read_results(directory):
     paths = [path for name in ORDER if (path := directory / f"{name}.json").exists()]
     if not paths:
         raise ValueError(
-            f"Expected a directory with results of `keras-ls run`. Received: {directory}, without any of "
+            f"Expected a directory that keras-ls wrote results to. Received: {directory}, without any of "
             f"{', '.join(f'{name}.json' for name in ORDER)}."
         )
     return {result.study: result for result in map(StudyResult.load, paths)}
 
 
-def write_report(results, directory, title="When does label smoothing help?", about=ABOUT):
+def write_report(results, directory):
     """Writes `directory/report.html`.
 
     Args:
         results: study name → `StudyResult`, as `read_results` returns them.
         directory: where to.
-        title: of the page.
-        about: a paragraph under it.
 
     Returns:
         The path.
     """
+    first = next(iter(results.values()))
+    title, about = first.title or TITLE, first.about or ABOUT
     sections = "".join(_section(result) for result in results.values())
     page = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" '

@@ -57,6 +57,8 @@ class StudyResult:
         figures: `Figure`s.
         values: every number, by method and metric, one a seed.
         provenance: command, versions, seeds, data fingerprint.
+        title: of a report of its own; None for a section of the studies' report.
+        about: a paragraph under that title.
     """
 
     study: str
@@ -66,6 +68,8 @@ class StudyResult:
     figures: tuple
     values: dict
     provenance: dict
+    title: str | None = None
+    about: str | None = None
 
     def save(self, path):
         """Writes JSON beside and renames it."""

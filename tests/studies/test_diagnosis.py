@@ -85,6 +85,20 @@ def test_training_data_alone_and_probabilities(teachers):
     assert other["ece"] == pytest.approx(one["ece"], abs=1e-5)
 
 
+def test_inputs_of_another_scale_are_suspected(teachers):
+    # trained on pixels from 0 to 255, so that these are too small
+    model = keras.Sequential([keras.Input((64,)), keras.layers.Rescaling(1 / 255), teachers["hard"]])
+    (said,) = (note for note in kls.studies.diagnose(model, DATASET).notes if "right on only" in note)
+    assert "pixels from 0 to 1" in said
+    assert not any("right on only" in note for note in kls.studies.diagnose(teachers["hard"], DATASET).notes)
+
+
+def test_a_teacher_that_says_the_same_of_everything():
+    model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(10, kernel_initializer="zeros")])
+    with pytest.raises(ValueError, match=r"Expected a teacher that tells examples apart.*the same logits for all"):
+        kls.studies.diagnose(model, DATASET)
+
+
 def test_the_last_layer():
     def dense(units, **settings):
         return keras.layers.Dense(units, **settings)
