@@ -20,7 +20,17 @@ class Projections(keras.layers.Layer):
         self.shapes = None
 
     def build(self, shapes):
-        """Builds the losses."""
+        """Builds the losses.
+
+        Raises:
+            ValueError: for a loss that has a projector of another distiller, from whose training it would go on.
+        """
+        for term in self._terms:
+            if getattr(term.loss, "auto", False) and term.loss.projector is not None:
+                raise ValueError(
+                    f"Expected a new loss for every Distiller. Received: {term.name!r}, which has its projector from "
+                    'before. To share one on purpose, give the losses a layer of yours in place of projector="auto".'
+                )
         self.shapes = [[_tuples(shape) for shape in pair] for pair in shapes]
         for term, pair in zip(self._terms, self.shapes):
             term.loss.build(*pair)

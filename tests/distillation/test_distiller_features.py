@@ -228,6 +228,20 @@ def fit(distiller, epochs=1):
     return distiller.fit(X, Y, batch_size=8, epochs=epochs, shuffle=False, verbose=0).history
 
 
+def test_a_trained_projector_is_not_handed_on_in_silence():
+    loss = FeatureDistillation("mse", "hidden", "hidden", projector="auto")
+    Distiller(made(sequential, 1, units=9), made(sequential, 0), [loss, LogitsDistillation()])
+    with pytest.raises(ValueError, match=r"Expected a new loss for every Distiller\..*'feature_distillation'"):
+        Distiller(made(sequential, 1, units=9), made(sequential, 0), loss)
+    with pytest.raises(ValueError, match="Expected a new loss for every Distiller"):
+        evaluated(Distiller(made(sequential, 1, units=9), SubclassedWithNames(), loss))
+    own = keras.layers.Dense(9)  # on purpose
+    for _ in range(2):
+        loss = FeatureDistillation("mse", "hidden", "hidden", projector=own)
+        distiller = Distiller(made(sequential, 1, units=9), made(sequential, 0), loss)
+        assert [id(v) for v in own.trainable_variables] == [id(v) for v in distiller.trainable_variables[-2:]]
+
+
 def test_one_step_trains_the_projector():
     # h_s W + b against h_t: d/dW = 2/(9 N) h_sᵀ (h_s W + b - h_t), times λ (1 - w)
     distiller = with_projector()
