@@ -265,7 +265,7 @@ def _print_result(result):
         return
     directions = Table("claim", "paper", "difference here", "verdict", title="Directions", title_justify="left")
     for found in result.directions:
-        color = "green" if found["verdict"] == "reproduced" else "yellow"
+        color = "green" if found["verdict"] in ("reproduced", "shown") else "yellow"
         directions.add_row(found["claim"], found["paper"], found["difference"], f"[{color}]{found['verdict']}")
     console.print(directions)
 

@@ -11,7 +11,7 @@ from keras_ls.calibrators import TemperatureScaling
 from keras_ls.ops.checks import checked_count, checked_fraction
 from keras_ls.plots import ComparisonDisplay, ReliabilityDisplay
 from keras_ls.plots.reliability_bins import bins_of_predictions
-from keras_ls.studies.intervals import direction_at_points, estimate
+from keras_ls.studies.intervals import NOT_REPORTED, direction_at_points, estimate
 from keras_ls.studies.result import Figure, StudyResult, Table
 from keras_ls.studies.settings import SETTINGS
 from keras_ls.studies.study import Study
@@ -208,7 +208,7 @@ class CalibrationStudy(Study):
             direction_at_points(
                 f"After a temperature, {name[0].lower()}{name[1:]} still has the lower NLL",
                 pairs("nll", f"{smoothed} + temperature", "hard + temperature"),
-                "not reported",
+                NOT_REPORTED,
             ),
         )
 

@@ -64,6 +64,7 @@ def direction(claim, smaller, larger, paper):
     Returns:
         A dict: claim, paper, the difference `larger - smaller` as text, and verdict: "reproduced" when its 95 %
         interval lies above 0, "not reproduced: the opposite" when below, "not shown at this size" when it holds 0.
+        Where `paper` is `NOT_REPORTED` it says "shown" for "reproduced".
 
     Examples:
         >>> from keras_ls.studies.intervals import direction
@@ -71,7 +72,8 @@ def direction(claim, smaller, larger, paper):
         'reproduced'
     """
     difference = estimate(np.subtract(larger, smaller))
-    return {"claim": claim, "paper": paper, "difference": str(difference), "verdict": VERDICTS[_sign(difference)]}
+    verdict = _worded(VERDICTS[_sign(difference)], paper)
+    return {"claim": claim, "paper": paper, "difference": str(difference), "verdict": verdict}
 
 
 def direction_at_points(claim, points, paper):
@@ -102,7 +104,7 @@ def direction_at_points(claim, points, paper):
         verdict = f"reproduced at {shown} only" if shown else "not reproduced"
         verdict += f"; the opposite at {opposite}" if opposite else ""
     text = "; ".join(f"{name}: {difference}" for name, difference in differences.items())
-    return {"claim": claim, "paper": paper, "difference": text, "verdict": verdict}
+    return {"claim": claim, "paper": paper, "difference": text, "verdict": _worded(verdict, paper)}
 
 
 VERDICTS = {
@@ -111,6 +113,12 @@ VERDICTS = {
     -1: "not reproduced: the opposite",
     None: "one seed: no interval",
 }
+NOT_REPORTED = "not reported"  # in place of the paper's numbers, where it has none
+
+
+def _worded(verdict, paper):
+    """What the paper does not report is shown, not reproduced."""
+    return verdict.replace("reproduced", "shown") if paper == NOT_REPORTED else verdict
 
 
 def _sign(difference):

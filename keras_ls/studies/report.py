@@ -104,7 +104,7 @@ def _directions(result):
     rows = "".join(
         f"<tr><td>{html.escape(d['claim'])}</td><td>{html.escape(d['paper'])}</td>"
         f"<td>{html.escape(d['difference'])}</td>"
-        f'<td class="{"yes" if d["verdict"] == "reproduced" else "no"}">{html.escape(d["verdict"])}</td></tr>'
+        f'<td class="{"yes" if d["verdict"] in ("reproduced", "shown") else "no"}">{html.escape(d["verdict"])}</td></tr>'
         for d in result.directions
     )
     head = "<th>claim</th><th>paper</th><th>difference here</th><th>verdict</th>"

@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_ls import data
 from keras_ls.plots import ComparisonDisplay
-from keras_ls.studies.intervals import direction, estimate
+from keras_ls.studies.intervals import NOT_REPORTED, direction, estimate
 from keras_ls.studies.result import Figure, Table
 from keras_ls.studies.training import Training
 
@@ -15,7 +15,7 @@ ALONE = "student alone"
 PAPER = {
     "teacher, hard labels": "0.67",
     "teacher, smoothed": "0.59",
-    ALONE: "not reported",
+    ALONE: NOT_REPORTED,
     "student of hard teacher": "0.74",
     "student of smoothed teacher": "0.91",
 }
@@ -132,13 +132,13 @@ class TeacherPairs:
                 "The student of the hard teacher errs less than the student alone",
                 errors["student of hard teacher"],
                 errors["student alone"],
-                "not reported",
+                NOT_REPORTED,
             ),
             direction(
                 "The student of the smoothed teacher errs less than the student alone",
                 errors["student of smoothed teacher"],
                 errors["student alone"],
-                "not reported",
+                NOT_REPORTED,
             ),
         )
 

@@ -28,6 +28,9 @@ def test_one_seed_has_no_interval():
 def test_direction(larger, verdict):
     smaller = [1.0, 1.0, 1.0]
     assert direction("claim", smaller, larger, "paper")["verdict"] == verdict
+    of_our_own = verdict.replace("reproduced", "shown")
+    assert direction("claim", smaller, larger, "not reported")["verdict"] == of_our_own
+    assert direction_at_points("claim", {"a": (smaller, larger)}, "not reported")["verdict"] == of_our_own
 
 
 def test_one_seed_shows_nothing():
