@@ -101,10 +101,11 @@ def _table(title, columns, rows, note):
 def _directions(result):
     if not result.directions:
         return ""
+    shown = ("reproduced", "shown")
     rows = "".join(
         f"<tr><td>{html.escape(d['claim'])}</td><td>{html.escape(d['paper'])}</td>"
         f"<td>{html.escape(d['difference'])}</td>"
-        f'<td class="{"yes" if d["verdict"] in ("reproduced", "shown") else "no"}">{html.escape(d["verdict"])}</td></tr>'
+        f'<td class="{"yes" if d["verdict"] in shown else "no"}">{html.escape(d["verdict"])}</td></tr>'
         for d in result.directions
     )
     head = "<th>claim</th><th>paper</th><th>difference here</th><th>verdict</th>"
