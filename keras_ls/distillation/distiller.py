@@ -279,8 +279,11 @@ class Distiller(LossWeights, SavedStudent, keras.Model):
             self._teacher_metrics.update_state(y, taught[0][0], y_pred, sample_weight)
         if self._projections is not None:
             self._projections.build_for(taught[0], learned)
+        names = getattr(self.student, "output_names", None)  # a subclass has none
         return [
-            sum(share * term(one, learned, sample_weight, y) for share, one in zip(self._teachers.shares, taught))
+            sum(
+                share * term(one, learned, sample_weight, y, names) for share, one in zip(self._teachers.shares, taught)
+            )
             for term in self._terms
         ]
 

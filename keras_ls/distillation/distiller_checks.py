@@ -81,12 +81,16 @@ def warn_of_softmax(role, model, terms):
 
 
 def _is_softmax(layer):
-    return isinstance(layer, keras.layers.Softmax) or getattr(layer, "activation", None) is keras.activations.softmax
+    # by name: of the layer, or of the operation of keras.ops
+    return type(layer).__name__ == "Softmax" or getattr(layer, "activation", None) is keras.activations.softmax
 
 
 def _output_layers(model):
-    for output in keras.tree.flatten(getattr(model, "outputs", None) or []):
-        layer = output._keras_history.operation
+    """What makes the outputs, but for conversions of their dtype."""
+    for tensor in keras.tree.flatten(getattr(model, "outputs", None) or []):
+        layer, node, _ = tensor._keras_history
+        while isinstance(layer, keras.layers.Activation) and layer.activation is keras.activations.linear:
+            layer, node, _ = layer._inbound_nodes[node].input_tensors[0]._keras_history
         if isinstance(layer, keras.Model):
             yield from _output_layers(layer)
         else:

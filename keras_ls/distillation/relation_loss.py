@@ -6,7 +6,7 @@ from keras import ops as K
 
 from keras_ls.distillation.distillation_loss import DistillationLoss
 from keras_ls.losses.reduction import gather_over_replicas, own_share, reduce_over_replicas
-from keras_ls.ops.masks import align_leading, over_leading, zero_where_dropped
+from keras_ls.ops.masks import align_leading, mean_over_trailing, over_leading, zero_where_dropped
 from keras_ls.ops.precision import accumulation_dtype
 
 
@@ -18,7 +18,8 @@ class RelationLoss(DistillationLoss):
     the mask, arrives as zeros of weight 0. An example is what one index of the first axis holds; with
     `examples_are_vectors`, each vector of the last axis.
 
-    A mask over more axes than those of the examples zeroes what it drops, and drops an example that has nothing left.
+    A mask over more axes than those of the examples zeroes what it drops, and drops an example that has nothing left; of
+    such weights an example counts with the mean of what is left.
     """
 
     examples_are_vectors = False
@@ -32,7 +33,7 @@ class RelationLoss(DistillationLoss):
                 "Expected teacher and student features of as many examples. "
                 f"Received: teacher {tuple(teacher.shape)}, student {tuple(student.shape)}."
             )
-        keep = over_leading(keep, axes)
+        sample_weight, keep = mean_over_trailing(sample_weight, keep, axes), over_leading(keep, axes)
         shape = K.shape(student)[:axes]
         weight = K.ones(shape, accumulation_dtype())
         for factor in (sample_weight, keep):

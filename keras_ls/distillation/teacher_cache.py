@@ -102,6 +102,9 @@ class TeacherCache:
     ):
         """Runs the teacher, in inference mode, over a dataset, once a seed; goes on where another call was stopped.
 
+        A pass that is complete is not read again: only its first batch is compared with the dataset, where `join`
+        compares every example.
+
         Args:
             teacher: a built `keras.Model` that returns logits `[N, ..., K]`.
             dataset: a `tf.data.Dataset` of `(id, (x, ...))` in a fixed order; with augmentation, a function of a seed

@@ -49,9 +49,12 @@ class Term:
         t, s, _, _ = next(self._pairs(taught, learned, None, None))
         return tuple([tuple(z.shape) for z in x] if isinstance(x, list) else tuple(x.shape) for x in (t, s))
 
-    def __call__(self, taught, learned, sample_weight=None, labels=None):
-        """The loss between a teacher's and the student's `(outputs, features)`, summed over the outputs compared."""
-        total = sum(self._value(*pair) for pair in self._pairs(taught, learned, sample_weight, labels))
+    def __call__(self, taught, learned, sample_weight=None, labels=None, names=None):
+        """The loss between a teacher's and the student's `(outputs, features)`, summed over the outputs compared.
+
+        `names` are those of the outputs in a list, by which weights and labels in dictionaries are found.
+        """
+        total = sum(self._value(*pair) for pair in self._pairs(taught, learned, sample_weight, labels, names))
         if len(total.shape) > 0:
             raise ValueError(
                 f"Expected distillation losses that return a scalar. Received: shape {tuple(total.shape)} from "
@@ -67,7 +70,7 @@ class Term:
             value = weigh_keras_loss(value, [self.loss], K.shape(keras.tree.flatten(s)[0])[0])
         return value
 
-    def _pairs(self, taught, learned, sample_weight, labels):
+    def _pairs(self, taught, learned, sample_weight, labels, names=None):
         """What to compare with what: (teacher's, student's, weights, labels)."""
         (t, t_features), (s, s_features) = taught, learned
         if self.teacher_layers() or self.student_layers():
@@ -84,22 +87,30 @@ class Term:
             weight, y = (x.get(self.output) if isinstance(x, dict) else x for x in (sample_weight, labels))
             yield t[self.output], s[self.output], weight, y
         else:
-            yield from self._by_output(t, s, sample_weight, labels)
+            yield from self._by_output(t, s, sample_weight, labels, names)
 
-    def _by_output(self, t, s, sample_weight, labels):
+    def _by_output(self, t, s, sample_weight, labels, names):
         if isinstance(t, dict) and isinstance(s, dict) and t.keys() != s.keys():
             raise ValueError(
                 "Expected a teacher and a student with outputs of the same names. "
                 f"Received: teacher with {sorted(t)}, student with {sorted(s)}."
             )
+        names = sorted(s) if isinstance(s, dict) else names  # as flatten has them
         t, s = keras.tree.flatten(t), keras.tree.flatten(s)
+        names = names if names is not None and len(names) == len(s) else None
         if len(t) != len(s):
             raise ValueError(
                 "Expected a teacher and a student with as many outputs. "
                 f"Received: teacher with {len(t)}, student with {len(s)}."
             )
-        weights = _for_each(sample_weight, "sample_weight", len(s))
-        labels = _for_each(labels, "y", len(s)) if self._asks_labels() else [None] * len(s)
+        weights = _for_each(sample_weight, "sample_weight", len(s), names)
+        labels = _for_each(labels, "y", len(s), names) if self._asks_labels() else [None] * len(s)
+        if any(y is None for y in labels) and any(y is not None for y in labels):
+            without = ", ".join(repr(name) for name, y in zip(names or range(len(s)), labels) if y is None)
+            raise ValueError(
+                f"Expected labels of every output for {self.name!r}, which compares them all. Received: none for "
+                f"{without}. Give the Distiller a dictionary {{output: loss}} of the outputs that have labels."
+            )
         yield from zip(t, s, weights, labels)
 
     def _asks_labels(self):
@@ -146,10 +157,14 @@ def _features(loss, attribute, outputs, features):
     return [known[name] for name in names] if isinstance(names, (list, tuple)) else known[names]
 
 
-def _for_each(value, name, count):
-    """`value` for each of `count` outputs, or its entries."""
+def _for_each(value, name, count, names):
+    """`value` for each of `count` outputs, or its entries: by their names where known, as in Keras."""
     if not keras.tree.is_nested(value):
         return [value] * count
+    if isinstance(value, dict) and names is not None:
+        if not value.keys() <= set(names):
+            raise ValueError(f"Expected `{name}` by the names of outputs, {names}. Received: {sorted(value)}.")
+        return [value.get(output) for output in names]
     values = keras.tree.flatten(value)
     if len(values) != count:
         raise ValueError(f"Expected one `{name}` for all outputs, or {count}, one each. Received: {len(values)}.")

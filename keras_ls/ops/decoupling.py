@@ -15,7 +15,8 @@ def decoupled_divergences(labels, teacher_logits, student_logits, temperature=1.
 
     With `b = (p_y, 1 - p_y)` and `p̂` the softmax over the classes other than y, all at temperature T:
     `TCKD = KL(b_t ‖ b_s)`, `NCKD = KL(p̂_t ‖ p̂_s)`, and `KL(p_t ‖ p_s) = TCKD + (1 - p_y of the teacher) · NCKD`. The
-    authors' code leaves class y out by taking 1000 off its logit; here it is left out.
+    authors' code leaves class y out by taking 1000 off its logit; here it is left out. NCKD is 0 where the teacher's
+    other logits are all -∞.
 
     Args:
         labels: integers `[...]`.
@@ -50,6 +51,12 @@ def decoupled_divergences(labels, teacher_logits, student_logits, temperature=1.
         check_integer_labels(labels, logits.shape[-1])
         target = K.cast(labels, "int32")[..., None] == K.arange(logits.shape[-1], dtype="int32")
         others = K.where(target, K.full_like(logits, -math.inf), logits)
-        parts.append((K.stack([pick(logits, labels), K.logsumexp(others, axis=-1)], axis=-1), others))
-    (teacher, teacher_others), (student, student_others) = parts
-    return kl_divergence(teacher, student), kl_divergence(teacher_others, student_others)
+        # none left, as where all of them are masked: any distribution over them, and no NaN in the gradient
+        none = K.max(others, axis=-1, keepdims=True) == -math.inf
+        others = K.where(K.logical_and(none, K.logical_not(target)), K.zeros_like(others), others)
+        none = none[..., 0]
+        rest = K.where(none, K.full_like(logits[..., 0], -math.inf), K.logsumexp(others, axis=-1))
+        parts.append((K.stack([pick(logits, labels), rest], axis=-1), others, none))
+    (teacher, teacher_others, nothing_to_teach), (student, student_others, _) = parts
+    others = kl_divergence(teacher_others, student_others)
+    return kl_divergence(teacher, student), K.where(nothing_to_teach, K.zeros_like(others), others)

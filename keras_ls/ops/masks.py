@@ -2,6 +2,7 @@
 
 from keras import ops as K
 
+from keras_ls.ops.float64 import divide_no_nan
 from keras_ls.ops.precision import at_least_float32
 
 try:  # JAX arrays cannot carry attributes: Keras keeps their masks in a table
@@ -56,3 +57,17 @@ def over_leading(keep, rank):
     if keep is None or len(keep.shape) <= rank:
         return keep
     return K.any(keep, axis=tuple(range(rank, len(keep.shape))))
+
+
+def mean_over_trailing(weight, keep, rank):
+    """Weights over the first `rank` axes at most, or None: of more axes the mean, over what `keep` (or None) keeps."""
+    if weight is None:
+        return None
+    weight = at_least_float32(K.convert_to_tensor(weight))
+    if len(weight.shape) <= rank or (len(weight.shape) == rank + 1 and weight.shape[-1] == 1):
+        return weight
+    axes = tuple(range(rank, len(weight.shape)))
+    if keep is None or len(keep.shape) <= rank:
+        return K.mean(weight, axis=axes)
+    keep = K.cast(align_leading(keep, weight), weight.dtype)
+    return divide_no_nan(K.sum(weight * keep, axis=axes), K.sum(K.broadcast_to(keep, K.shape(weight)), axis=axes))

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 import keras_ls as kls
-from keras_ls.distillation import Distiller, LogitsDistillation
+from keras_ls.distillation import DecoupledDistillation, Distiller, LogitsDistillation
 from tests.distillation.networks import X, Y, crossentropy, kl
+from tests.ops import plain_relations as plain
 
 Y_B = (Y + np.arange(21)) % 2
 HARD = kls.losses.SmoothedCrossentropy(0.0)
@@ -85,8 +86,61 @@ def test_losses_and_metrics_by_the_names_of_listed_outputs():
     assert logs["p_accuracy"] == pytest.approx(hits.mean(), rel=1e-6)
 
 
-def test_weights_for_some_outputs_only_are_refused():
+def test_weights_of_other_outputs_are_refused():
     distiller = Distiller(two_heads("dict", 1), two_heads("dict", 0), LogitsDistillation(), student_loss_weight=0.0)
     distiller.compile("sgd")
-    with pytest.raises(ValueError, match=r"one `sample_weight` for all outputs, or 2, one each. Received: 1"):
-        distiller.compute_loss(X, None, distiller(X), {"a": np.ones(21)}, training=False)
+    with pytest.raises(ValueError, match=r"Expected `sample_weight` by the names of outputs, \['a', 'b'\]. .*\['c'\]"):
+        distiller.compute_loss(X, None, distiller(X), {"c": np.ones(21)}, training=False)
+
+
+def made_list(seed):
+    """Outputs whose names are not in the order of the alphabet."""
+    keras.utils.set_random_seed(seed)
+    inputs = keras.Input((4,))
+    return keras.Model(inputs, [keras.layers.Dense(3, name=name)(inputs) for name in ("zeta", "alpha")])
+
+
+def test_labels_by_name_of_outputs_in_a_list():
+    y, other = Y, (Y + 1) % 3
+    distiller = Distiller(made_list(1), made_list(0), DecoupledDistillation(1.0, 2.0, 1.0), student_loss_weight=0.5)
+    distiller.compile("sgd", {"zeta": HARD, "alpha": HARD})
+    logs = distiller.evaluate(X, {"zeta": y, "alpha": other}, verbose=0, return_dict=True)
+    (t_zeta, t_alpha), (s_zeta, s_alpha) = (
+        [np.array(z) for z in model(X)] for model in (distiller.teacher, distiller.student)
+    )
+    rows = [*zip(y, t_zeta, s_zeta), *zip(other, t_alpha, s_alpha)]
+    parts = np.array([plain.decoupled(*row, 1.0) for row in rows]).reshape(2, 21, 2)
+    assert logs["decoupled_distillation"] == pytest.approx((parts @ [1.0, 2.0]).mean(axis=1).sum(), rel=1e-5)
+    same = distiller.evaluate(X, [y, other], verbose=0, return_dict=True)
+    assert same == pytest.approx(logs, rel=1e-6)
+
+
+def test_weights_by_name_of_outputs_in_a_list():
+    distiller = Distiller(made_list(1), made_list(0), LogitsDistillation(1.0), student_loss_weight=0.0)
+    distiller.compile("sgd")
+    weight = np.arange(21, dtype="float32")
+    distiller.compute_loss(X, None, distiller(X), {"zeta": weight}, training=False)
+    (t_zeta, t_alpha), (s_zeta, s_alpha) = (
+        [np.array(z) for z in model(X)] for model in (distiller.teacher, distiller.student)
+    )
+    expected = (weight * kl(t_zeta, s_zeta)).mean() + kl(t_alpha, s_alpha).mean()
+    assert float(distiller.get_metrics_result()["logits_distillation"]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_weights_and_labels_of_some_outputs_only():
+    # as in Keras: an output without weights counts fully, one without labels has no student loss
+    distiller = Distiller(two_heads("dict", 1), two_heads("dict", 0), LogitsDistillation(1.0))
+    distiller.compile("sgd", {"a": HARD})
+    weight = np.arange(21, dtype="float32")
+    logs = distiller.evaluate(X, {"a": Y}, sample_weight={"a": weight}, batch_size=21, verbose=0, return_dict=True)
+    (t_a, t_b), (s_a, s_b) = (outputs("dict", model) for model in (distiller.teacher, distiller.student))
+    assert logs["student_loss"] == pytest.approx((weight * crossentropy(Y, s_a)).mean(), rel=1e-5)
+    expected = (weight * kl(t_a, s_a)).mean() + kl(t_b, s_b).mean()
+    assert logs["logits_distillation"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_loss_that_needs_labels_of_every_output():
+    distiller = Distiller(two_heads("dict", 1), two_heads("dict", 0), DecoupledDistillation())
+    distiller.compile("sgd", {"a": HARD})
+    with pytest.raises(ValueError, match=r"Expected labels of every output .* none for 'b'\. .*\{output: loss\}"):
+        distiller.evaluate(X, {"a": Y}, verbose=0)

@@ -144,3 +144,20 @@ def test_correlation_takes_every_step_as_an_example():
 def test_numbers_of_examples_must_agree(make):
     with pytest.raises(ValueError, match=r"Expected teacher and student (features of as many examples|logits of one)"):
         make()(TEACHER, STUDENT[:5])
+
+
+@pytest.mark.parametrize("make", [LOSSES["relational"], LOSSES["similarity"]], ids=["relational", "similarity"])
+def test_a_weight_a_step_counts_with_its_mean(make):
+    # an example is a whole sequence: of 7 with 3 steps
+    rng = np.random.default_rng(3)
+    teacher, student = rng.normal(size=(2, 7, 3, 5)).astype("float32")
+    steps = rng.integers(0, 4, size=(7, 3)).astype("float32")
+    expected = make()(teacher, student, steps.mean(axis=1))
+    np.testing.assert_allclose(make()(teacher, student, steps), expected, rtol=1e-6)
+    np.testing.assert_allclose(make()(teacher, student, np.ones((7, 3))), make()(teacher, student), rtol=1e-6)
+    np.testing.assert_allclose(make()(teacher, student, WEIGHT[:, None]), make()(teacher, student, WEIGHT), rtol=1e-6)
+    keep = rng.integers(0, 2, size=(7, 3)).astype(bool)
+    keep[:, 0], keep[2] = True, False  # one has nothing left
+    means = np.array([w[k].mean() if k.any() else 0 for w, k in zip(steps, keep)], "float32")
+    value = make()(teacher, masked(student, keep), steps)
+    np.testing.assert_allclose(value, make()(teacher, masked(student, keep), means), rtol=1e-6)

@@ -30,17 +30,28 @@ def nested():
     return keras.Model(inputs, activation()(inputs))
 
 
+def operation():
+    inputs = keras.Input((4,))
+    return keras.Model(inputs, keras.ops.softmax(keras.layers.Dense(CLASSES)(inputs)))
+
+
+def in_mixed_precision():
+    return keras.Sequential([activation(), keras.layers.Activation("linear", dtype="float32")])
+
+
 def of_two_outputs():
     inputs = keras.Input((4,))
     return keras.Model(inputs, {"a": keras.layers.Dense(2)(inputs), "b": activation()(inputs)})
 
 
-@pytest.mark.parametrize("model", [activation, layer, nested])
+@pytest.mark.parametrize("model", [activation, layer, nested, operation, in_mixed_precision])
 @pytest.mark.parametrize("loss", LOGITS, ids=lambda loss: loss.name)
 def test_both_roles(model, loss):
-    with pytest.warns(UserWarning, match=f"a teacher that returns logits, for '{loss.name}'.*in its layer 'end'"):
+    with pytest.warns(
+        UserWarning, match=f"a teacher that returns logits, for '{loss.name}'.*in its layer '(end|softmax)"
+    ):
         kls.Distiller(model(), network(), loss)
-    with pytest.warns(UserWarning, match="a student that returns logits.*in its layer 'end'"):
+    with pytest.warns(UserWarning, match="a student that returns logits.*in its layer '(end|softmax)"):
         kls.Distiller(network(), model(), loss)
 
 

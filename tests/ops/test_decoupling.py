@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+from keras import ops as K
 
 from keras_ls import ops
 from tests.gradients import value_and_gradient
@@ -53,3 +54,21 @@ def test_a_teacher_that_is_sure_still_teaches_about_the_others():
 def test_labels_are_checked():
     with pytest.raises(ValueError, match=r"Expected integer labels in \[0, 5\)"):
         ops.decoupled_divergences([0, 1, 2, 3, 4, 5], TEACHER, STUDENT)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_no_other_class_left(classes):
+    # all others are masked: the teacher has nothing to tell of them, and the student agrees or is infinitely far
+    sure = np.full((1, classes), -np.inf)
+    sure[0, 0] = 1.0
+    spread = np.zeros((1, classes))  # 1/K each
+    target, others = (np.asarray(part) for part in ops.decoupled_divergences([0], sure, sure))
+    assert target == [0] and others == [0]
+    target, others = (np.asarray(part) for part in ops.decoupled_divergences([0], sure, spread))
+    np.testing.assert_allclose(target, np.log(classes), rtol=1e-6)  # log 1 - log 1/K
+    assert others == [0]
+    target, _ = (np.asarray(part) for part in ops.decoupled_divergences([0], spread, sure))
+    assert target == [np.inf]
+    _, gradient = value_and_gradient(lambda z: sum(map(K.sum, ops.decoupled_divergences([0], sure, z))), spread)
+    # of TCKD = -log p_0: p - (1, 0, ...)
+    np.testing.assert_allclose(gradient, [[1 / classes - 1] + [1 / classes] * (classes - 1)], rtol=1e-5)
