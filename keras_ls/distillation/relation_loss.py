@@ -18,8 +18,8 @@ class RelationLoss(DistillationLoss):
     the mask, arrives as zeros of weight 0. An example is what one index of the first axis holds; with
     `examples_are_vectors`, each vector of the last axis.
 
-    A mask over more axes than those of the examples zeroes what it drops, and drops an example that has nothing left; of
-    such weights an example counts with the mean of what is left.
+    A mask over more axes than those of the examples zeroes what it drops, and drops an example that has nothing left;
+    of such weights an example has the mean over what is left.
     """
 
     examples_are_vectors = False

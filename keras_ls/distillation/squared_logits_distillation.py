@@ -28,8 +28,8 @@ class SquaredLogitsDistillation(DistillationLoss):
         - `sample_weight`: weights of the examples.
 
     Returns:
-        Squared units of logits, summed over classes; a scalar, or one value an example for `reduction="none"`. Logits of
-        -∞ have no distance: ∞, or NaN where both have them. Leave masked classes out of the outputs.
+        Squared units of logits, summed over classes; a scalar, or one value an example for `reduction="none"`. Where a
+        logit is -∞ it is ∞, where both are, NaN: leave masked classes out of the outputs.
 
     Raises:
         ValueError: for logits of different shapes.
