@@ -80,6 +80,7 @@ class Term:
         elif isinstance(self.loss, KerasDistillationLoss) and self.output is None:
             yield t, s, sample_weight, None
         elif self.output is not None:
+            t, s, sample_weight, labels = (_by_name(x, names) for x in (t, s, sample_weight, labels))
             for role, outputs in (("teacher", t), ("student", s)):
                 if not isinstance(outputs, dict) or self.output not in outputs:
                     found = sorted(outputs) if isinstance(outputs, dict) else type(outputs).__name__
@@ -90,6 +91,13 @@ class Term:
             yield from self._by_output(t, s, sample_weight, labels, names)
 
     def _by_output(self, t, s, sample_weight, labels, names):
+        if isinstance(t, dict) and not isinstance(s, dict):
+            s, sample_weight, labels = (_by_name(x, names) for x in (s, sample_weight, labels))
+        if isinstance(t, dict) != isinstance(s, dict) and len(keras.tree.flatten(s)) > 1:
+            raise ValueError(
+                "Expected a teacher and a student that both return dictionaries, or both lists. "
+                f"Received: teacher with a {type(t).__name__}, student with a {type(s).__name__}."
+            )
         if isinstance(t, dict) and isinstance(s, dict) and t.keys() != s.keys():
             raise ValueError(
                 "Expected a teacher and a student with outputs of the same names. "
@@ -155,6 +163,12 @@ def _features(loss, attribute, outputs, features):
     names = getattr(loss, attribute, None)
     known = {None: outputs, **features}
     return [known[name] for name in names] if isinstance(names, (list, tuple)) else known[names]
+
+
+def _by_name(values, names):
+    """A list with an entry an output as a dictionary by `names`; anything else as it is."""
+    known = isinstance(values, (list, tuple)) and names is not None and len(values) == len(names)
+    return dict(zip(names, values)) if known else values
 
 
 def _for_each(value, name, count, names):

@@ -127,6 +127,43 @@ def test_weights_by_name_of_outputs_in_a_list():
     assert float(distiller.get_metrics_result()["logits_distillation"]) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("as_list", [True, False])
+def test_a_loss_of_one_output_in_a_list(as_list):
+    losses = [{"alpha": LogitsDistillation(1.0), "zeta": DecoupledDistillation(1.0, 2.0, 1.0)}]
+    distiller = Distiller(made_list(1), made_list(0), losses)
+    distiller.compile("sgd", {"zeta": HARD, "alpha": HARD})
+    y, other, weight = Y, (Y + 1) % 3, np.arange(21, dtype="float32")
+    labels = [y, other] if as_list else {"zeta": y, "alpha": other}
+    weights = [np.ones(21), weight] if as_list else None
+    logs = distiller.evaluate(X, labels, sample_weight=weights, verbose=0, return_dict=True)
+    (t_zeta, t_alpha), (s_zeta, s_alpha) = (
+        [np.array(z) for z in model(X)] for model in (distiller.teacher, distiller.student)
+    )
+    weight = weight if as_list else 1
+    assert logs["alpha_logits_distillation"] == pytest.approx((weight * kl(t_alpha, s_alpha)).mean(), rel=1e-5)
+    parts = np.array([plain.decoupled(*row, 1.0) for row in zip(y, t_zeta, s_zeta)])
+    assert logs["zeta_decoupled_distillation"] == pytest.approx((parts @ [1.0, 2.0]).mean(), rel=1e-5)
+
+
+def test_a_teacher_with_names_and_a_student_with_a_list():
+    def named(seed):
+        model = made_list(seed)
+        return keras.Model(model.inputs, dict(zip(["zeta", "alpha"], model.outputs)))
+
+    logs = []
+    for teacher in (made_list(1), named(1)):
+        distiller = Distiller(teacher, made_list(0), LogitsDistillation(1.0), student_loss_weight=0.0)
+        distiller.compile("sgd")
+        logs.append(distiller.evaluate(X, verbose=0, return_dict=True))
+    assert logs[1] == pytest.approx(logs[0], rel=1e-6)
+    distiller = Distiller(made_list(1), named(0), LogitsDistillation(1.0), student_loss_weight=0.0)
+    distiller.compile("sgd")
+    with pytest.raises(
+        ValueError, match=r"both return dictionaries, or both lists\. .*teacher with a list, student with a dict"
+    ):
+        distiller.evaluate(X, verbose=0)
+
+
 def test_weights_and_labels_of_some_outputs_only():
     # as in Keras: an output without weights counts fully, one without labels has no student loss
     distiller = Distiller(two_heads("dict", 1), two_heads("dict", 0), LogitsDistillation(1.0))
