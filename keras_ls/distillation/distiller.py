@@ -170,8 +170,8 @@ class Distiller(LossWeights, SavedStudent, keras.Model):
 
     @property
     def output_names(self):
-        """Of the student; Keras finds losses and metrics by them. A subclassed student has none."""
-        return self.student.output_names
+        """Of the student, by which losses, metrics, labels and weights are found; None of a subclassed one."""
+        return getattr(self.student, "output_names", None)
 
     def get_compile_config(self):
         """Arguments of `compile`, for serialisation."""
@@ -193,7 +193,7 @@ class Distiller(LossWeights, SavedStudent, keras.Model):
         if not step.abstract:
             step.features = learned[1]
         elif self._projections is not None and self._teachers is not None:
-            self._projections.build_for(self._teachers(inputs)[0], learned)
+            self._projections.build_for(self._teachers(inputs)[0], learned, self.output_names)
         return learned[0]
 
     def train_step(self, *args):
@@ -278,12 +278,10 @@ class Distiller(LossWeights, SavedStudent, keras.Model):
                 )
             self._teacher_metrics.update_state(y, taught[0][0], y_pred, sample_weight)
         if self._projections is not None:
-            self._projections.build_for(taught[0], learned)
-        names = getattr(self.student, "output_names", None)  # a subclass has none
+            self._projections.build_for(taught[0], learned, self.output_names)
+        given = sample_weight, y, self.output_names
         return [
-            sum(
-                share * term(one, learned, sample_weight, y, names) for share, one in zip(self._teachers.shares, taught)
-            )
+            sum(share * term(one, learned, *given) for share, one in zip(self._teachers.shares, taught))
             for term in self._terms
         ]
 

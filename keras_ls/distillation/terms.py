@@ -44,9 +44,9 @@ class Term:
         """The names of the student's layers that the loss compares."""
         return _names(self.loss, "student_layer_name")
 
-    def shapes(self, taught, learned):
+    def shapes(self, taught, learned, names=None):
         """The shapes (teacher's, student's) to build the loss for; of the first output where there are several."""
-        t, s, _, _ = next(self._pairs(taught, learned, None, None))
+        t, s, _, _ = next(self._pairs(taught, learned, None, None, names))
         return tuple([tuple(z.shape) for z in x] if isinstance(x, list) else tuple(x.shape) for x in (t, s))
 
     def __call__(self, taught, learned, sample_weight=None, labels=None, names=None):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_ls as kls
-from keras_ls.distillation import DecoupledDistillation, Distiller, LogitsDistillation
+from keras_ls.distillation import DecoupledDistillation, Distiller, FeatureDistillation, LogitsDistillation
 from tests.distillation.networks import X, Y, crossentropy, kl
 from tests.ops import plain_relations as plain
 
@@ -143,6 +143,22 @@ def test_a_loss_of_one_output_in_a_list(as_list):
     assert logs["alpha_logits_distillation"] == pytest.approx((weight * kl(t_alpha, s_alpha)).mean(), rel=1e-5)
     parts = np.array([plain.decoupled(*row, 1.0) for row in zip(y, t_zeta, s_zeta)])
     assert logs["zeta_decoupled_distillation"] == pytest.approx((parts @ [1.0, 2.0]).mean(), rel=1e-5)
+
+
+def test_a_projector_for_one_output_in_a_list():
+    def wide():
+        inputs = keras.Input((4,))
+        return keras.Model(
+            inputs, [keras.layers.Dense(n, name=name)(inputs) for n, name in ((2, "zeta"), (9, "alpha"))]
+        )
+
+    loss = FeatureDistillation("mse", projector="auto")
+    distiller = Distiller(wide(), made_list(0), [{"alpha": loss}], student_loss_weight=0.0)
+    distiller.compile("sgd")
+    logs = distiller.evaluate(X, batch_size=21, verbose=0, return_dict=True)
+    kernel, bias = loss.projector.get_weights()
+    gap = np.array(distiller.student(X)[1]) @ kernel + bias - distiller.teacher(X)[1]
+    assert logs["alpha_feature_distillation"] == pytest.approx(np.square(gap).mean(), rel=1e-5)
 
 
 def test_a_teacher_with_names_and_a_student_with_a_list():
