@@ -115,17 +115,19 @@ STEP = {
 }
 EPOCH = {teacher: epoch(teacher) for teacher in (ALONE, CACHED, LIVING)}
 CANDIDATES = {**STEP, **EPOCH}
-CAPTION = "Clock: the least of the rounds. Processors: all of them together, the median; other work moves it less."
+CAPTION = "Clock: the least of the rounds. Cores: all of them together, the median; other work moves it less."
 LOOK = {"title_justify": "left", "caption_justify": "left", "box": rich.box.SIMPLE}
 
 
 def steps(repeats, pairs=tuple(SHAPES)):
-    columns = "losses", "mode", "candidate", "clock", "ours / it", "processors", "ours / it", "memory"
+    columns = "losses", "mode", "candidate", "clock", "ours / it", "cores", "ours / it", "memory"
     for pair in pairs:
-        title = f"{pair}: a step of batch {BATCH}; ours / theirs, both graph or both XLA: below 1, keras_ls is faster"
+        title = f"{pair}: a step of batch {BATCH}; ours / it, both graph or both XLA: below 1, keras_ls is faster"
         table = Table(
             *columns, title=title, caption=f"{CAPTION} Memory: the most above what the networks take.", **LOOK
         )
+        for column in table.columns[:3]:
+            column.no_wrap = True
         with contextlib.ExitStack() as stack:
             names = [name for name in STEP if name.split(", ")[1] in COMPILED[pair]]
             candidates = [stack.enter_context(Candidate(__name__, name)) for name in names]
@@ -146,7 +148,7 @@ def steps(repeats, pairs=tuple(SHAPES)):
 
 def epochs(repeats):
     title = "A step of a shuffled epoch, graph mode; alone / it: below 1, learning from the teacher costs more"
-    columns = "pair", "candidate", "clock", "alone / it", "processors", "alone / it"
+    columns = "pair", "candidate", "clock", "alone / it", "cores", "alone / it"
     table = Table(*columns, title=title, caption=CAPTION, **LOOK)
     with contextlib.ExitStack() as stack:
         candidates = [stack.enter_context(Candidate(__name__, name)) for name in EPOCH]
