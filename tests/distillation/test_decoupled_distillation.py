@@ -110,10 +110,11 @@ def test_a_beta_of_what_is_left_makes_it_the_plain_divergence():
 
 
 @pytest.mark.tensorflow
-def test_under_replicas_and_xla(two_replicas):
+@pytest.mark.parametrize("ignore_class", [None, 1])  # of 4 and 2 examples, one each
+def test_under_replicas_and_xla(two_replicas, ignore_class):
     import tensorflow as tf
 
-    loss = DecoupledDistillation()
+    loss = DecoupledDistillation(ignore_class=ignore_class)
 
     def gradient(teacher, student, weight, labels):
         with tf.GradientTape() as tape:
