@@ -103,6 +103,13 @@ class Term:
                 "Expected a teacher and a student with outputs of the same names. "
                 f"Received: teacher with {sorted(t)}, student with {sorted(s)}."
             )
+        unnamed = names is None and isinstance(s, (list, tuple)) and len(s) > 1
+        for name, value in {"sample_weight": sample_weight, "y": labels if self._asks_labels() else None}.items():
+            if unnamed and isinstance(value, dict):
+                raise ValueError(
+                    f"Expected `{name}` as a list, one entry an output, for a student whose outputs have no names. "
+                    f"Received: a dictionary of {sorted(value)}. Or let it return a dictionary."
+                )
         names = sorted(s) if isinstance(s, dict) else names  # as flatten has them
         t, s = keras.tree.flatten(t), keras.tree.flatten(s)
         names = names if names is not None and len(names) == len(s) else None

@@ -115,6 +115,22 @@ def test_labels_by_name_of_outputs_in_a_list():
     assert same == pytest.approx(logs, rel=1e-6)
 
 
+def test_no_names_for_outputs_of_a_subclass():
+    class Unnamed(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.both = made_list(0)
+
+        def call(self, x):
+            return self.both(x)
+
+    distiller = Distiller(made_list(1), Unnamed(), LogitsDistillation(1.0), student_loss_weight=0.0)
+    distiller.compile("sgd")
+    weights = {"zeta": np.ones(21), "alpha": np.zeros(21)}
+    with pytest.raises(ValueError, match=r"`sample_weight` as a list.*Received: a dictionary of \['alpha', 'zeta'\]"):
+        distiller.compute_loss(X, None, distiller(X), weights, training=False)
+
+
 def test_weights_by_name_of_outputs_in_a_list():
     distiller = Distiller(made_list(1), made_list(0), LogitsDistillation(1.0), student_loss_weight=0.0)
     distiller.compile("sgd")
