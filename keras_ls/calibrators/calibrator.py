@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_ls.calibrators.predictions import PredictionReader
-from keras_ls.ops.examples import flatten_examples
+from keras_ls.ops._inputs import flatten_examples
 
 
 class Calibrator(keras.layers.Layer):

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 
 from keras_ls.calibrators.calibrator import Calibrator
+from keras_ls.ops._inputs import flatten_examples
 from keras_ls.ops.checks import checked_count
-from keras_ls.ops.examples import flatten_examples
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

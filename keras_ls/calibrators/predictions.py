@@ -8,8 +8,8 @@ import keras
 import numpy as np
 
 from keras_ls.calibrators.example_blocks import BUDGET
+from keras_ls.ops._inputs import flatten_examples
 from keras_ls.ops.checks import checked_choice, checked_class, checked_count
-from keras_ls.ops.examples import flatten_examples
 from keras_ls.ops.masks import get_keras_mask
 
 

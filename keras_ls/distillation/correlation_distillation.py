@@ -3,12 +3,12 @@
 import keras
 from keras import ops as K
 
-from keras_ls import ops
 from keras_ls.distillation.relation_loss import RelationLoss
 from keras_ls.losses.coefficient import Coefficient, number
 from keras_ls.ops.checks import check_same_shape, checked_non_negative, checked_positive
 from keras_ls.ops.float64 import mean
 from keras_ls.ops.precision import to_accumulation_dtype
+from keras_ls.ops.relations import correlation_core
 from keras_ls.ops.softening import softened
 
 
@@ -96,8 +96,8 @@ class CorrelationDistillation(RelationLoss):
         p_t, p_s = (
             K.softmax(softened(to_accumulation_dtype(z), t, self.standardize), axis=-1) for z in (teacher, student)
         )
-        between_classes = ops.correlation_distance(p_t, p_s)
-        within_classes = mean(ops.correlation_distance(K.transpose(p_t), K.transpose(p_s), weight))
+        between_classes = correlation_core(p_t, p_s)
+        within_classes = mean(correlation_core(K.transpose(p_t), K.transpose(p_s), weight))
         losses = beta * between_classes + gamma * within_classes
         return t * t * losses if self.scale_by_temperature else losses
 

@@ -4,6 +4,8 @@ import keras
 
 from keras_ls.losses.reduction import reduce_over_replicas
 from keras_ls.losses.replica_exact_loss import ReplicaExactLoss
+from keras_ls.ops._inputs import LABELS_ADVICE
+from keras_ls.ops._tensors import as_tensor, as_weight
 from keras_ls.ops.masks import over_leading, zero_where_dropped
 
 
@@ -53,7 +55,8 @@ class DistillationLoss(ReplicaExactLoss):
         """The reduced loss of one pair of outputs or features."""
         teacher, student, keep = self.without_dropped(y_true, y_pred, self.known(labels, y_pred))
         losses = self.call(teacher, student, *self.checked_labels(labels, keep))
-        return reduce_over_replicas(losses, sample_weight, over_leading(keep, len(losses.shape)), self.reduction)
+        weight = as_weight(sample_weight)
+        return reduce_over_replicas(losses, weight, over_leading(keep, len(losses.shape)), self.reduction)
 
     def known(self, labels, y_pred):
         """Where there is a label, `[...]`, or None for everywhere: other examples do not count."""
@@ -68,7 +71,7 @@ class DistillationLoss(ReplicaExactLoss):
                 f"Expected `labels` for {self.name!r}. Received: None. A Distiller hands on the `y` that it is fitted "
                 "to; elsewhere call the loss with `labels=y`."
             )
-        labels = keras.ops.convert_to_tensor(labels)
+        labels = as_tensor("labels", labels, LABELS_ADVICE)
         return (labels if keep is None else zero_where_dropped(labels, keep, self.axis),)
 
     def compute_loss(self, teacher_outputs, student_outputs, sample_weight=None, labels=None):

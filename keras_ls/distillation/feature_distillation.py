@@ -3,9 +3,9 @@
 import keras
 from keras import ops as K
 
-from keras_ls import ops
 from keras_ls.distillation.distillation_loss import DistillationLoss, checked_layer_names
 from keras_ls.ops.checks import check_same_shape
+from keras_ls.ops.features import cosine_core
 from keras_ls.ops.float64 import mean
 
 
@@ -132,7 +132,7 @@ def _distance(loss):
     own = {
         "mse": lambda t, s: mean(K.square(s - t), axis=-1),
         "mae": lambda t, s: mean(K.abs(s - t), axis=-1),
-        "cosine": ops.cosine_distance,
+        "cosine": cosine_core,
     }
     own["l1"] = own["mae"]
     if isinstance(loss, str) and loss in own:

@@ -2,10 +2,10 @@
 
 import keras
 
-from keras_ls import ops
 from keras_ls.distillation.distillation_loss import DistillationLoss
 from keras_ls.losses.coefficient import Coefficient, number
 from keras_ls.ops.checks import check_same_shape, checked_choice, checked_positive
+from keras_ls.ops.divergences import jensen_shannon_core, kl_core
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
@@ -86,11 +86,11 @@ class LogitsDistillation(DistillationLoss):
         t = keras.ops.cast(self.temperature.value, y_pred.dtype)
         t_s = t if self.student_temperature is None else keras.ops.cast(self.student_temperature.value, y_pred.dtype)
         if self.divergence == "forward_kl":
-            divergence = ops.kl_divergence(y_true, y_pred, t, t_s, self.standardize)
+            divergence = kl_core(y_true, y_pred, t, t_s, self.standardize)
         elif self.divergence == "reverse_kl":
-            divergence = ops.kl_divergence(y_pred, y_true, t_s, t, self.standardize)
+            divergence = kl_core(y_pred, y_true, t_s, t, self.standardize)
         else:
-            divergence = ops.jensen_shannon_divergence(y_true, y_pred, t, t_s, self.standardize)
+            divergence = jensen_shannon_core(y_true, y_pred, t, t_s, self.standardize)
         return t * t * divergence if self.scale_by_temperature else divergence
 
     def get_config(self):

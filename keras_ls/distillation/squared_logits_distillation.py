@@ -2,9 +2,9 @@
 
 import keras
 
-from keras_ls import ops
 from keras_ls.distillation.distillation_loss import DistillationLoss
 from keras_ls.ops.checks import check_same_shape
+from keras_ls.ops.softening import squared_error_core
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
@@ -63,7 +63,7 @@ class SquaredLogitsDistillation(DistillationLoss):
     def call(self, y_true, y_pred):
         """Per-example half squared distances."""
         check_same_shape(y_true, y_pred)
-        return ops.squared_logit_error(keras.ops.cast(y_true, y_pred.dtype), y_pred, self.center, self.standardize)
+        return squared_error_core(keras.ops.cast(y_true, y_pred.dtype), y_pred, self.center, self.standardize)
 
     def get_config(self):
         """Constructor arguments, for serialisation."""

@@ -15,6 +15,7 @@ class BrierScore(StreamingMean):
     Args:
         from_logits: whether predictions are logits (default) or probabilities. Never guessed.
         ignore_class: integer label of examples that do not count, or None.
+        axis: the class axis of predictions, and of dense targets.
         name: name of the metric.
         dtype: dtype of the result.
 
@@ -38,8 +39,8 @@ class BrierScore(StreamingMean):
         Brier, "Verification of Forecasts Expressed in Terms of Probability", 1950.
     """
 
-    def __init__(self, from_logits=True, ignore_class=None, name="brier_score", dtype=None):
-        super().__init__(from_logits, ignore_class, name, dtype)
+    def __init__(self, from_logits=True, ignore_class=None, axis=-1, name="brier_score", dtype=None):
+        super().__init__(from_logits, ignore_class, axis, name, dtype)
 
     def values(self, labels, predictions):
         """Squared distance of each example."""

@@ -5,7 +5,7 @@ from keras import ops as K
 
 from keras_ls import ops
 from keras_ls.metrics.streaming import StreamingMetric
-from keras_ls.ops.calibration import check_probabilities, checked_calibration_options
+from keras_ls.ops.calibration import checked_calibration_options
 from keras_ls.ops.checks import checked_count, checked_fraction
 from keras_ls.ops.classwise import classwise_targets, classwise_weight
 from keras_ls.ops.float64 import mean
@@ -38,6 +38,7 @@ class ClasswiseCalibrationError(StreamingMetric):
             first batch, which `fit` and `evaluate` know in time; a `tf.function` of your own needs the number.
         from_logits: whether predictions are logits (default) or probabilities. Never guessed.
         ignore_class: integer label of examples that do not count, or None.
+        axis: the class axis of predictions, and of dense targets.
         name: name of the metric.
         dtype: dtype of the result.
 
@@ -73,6 +74,7 @@ class ClasswiseCalibrationError(StreamingMetric):
         num_classes=None,
         from_logits=True,
         ignore_class=None,
+        axis=-1,
         name="classwise_calibration_error",
         dtype=None,
     ):
@@ -81,7 +83,7 @@ class ClasswiseCalibrationError(StreamingMetric):
         self.threshold = checked_fraction("threshold", threshold)
         self._cells = num_bins if binning == "uniform" else CLASS_CELLS
         shape = None if num_classes is None else (3, num_classes, self._cells)
-        super().__init__(shape, from_logits, ignore_class, name, dtype)
+        super().__init__(shape, from_logits, ignore_class, axis, name, dtype)
         self.num_bins = num_bins
         self.binning = binning
         self.norm = norm
@@ -99,7 +101,6 @@ class ClasswiseCalibrationError(StreamingMetric):
                 f"Expected predictions over `num_classes`: {self.num_classes}. Received: {probabilities.shape[-1]} "
                 "classes (P(y=1) counts as 2)."
             )
-        check_probabilities("`y_pred`", probabilities, weight, "Use `from_logits=True` for logits.")
         self.checked(K.sum(probabilities, axis=-1), weight)
         weight = classwise_weight(probabilities, weight, self.threshold)
         if self.binning == "uniform":

@@ -21,6 +21,7 @@ class EffectiveSmoothing(StreamingMean):
         from_logits: whether predictions are logits (default) or probabilities. Never guessed. Probabilities are clipped
             to at least Keras's ε (1e-7) and renormalised; logits are not clipped.
         ignore_class: integer label of examples that do not count, or None.
+        axis: the class axis of predictions, and of dense targets.
         name: name of the metric.
         dtype: dtype of the result.
 
@@ -45,8 +46,10 @@ class EffectiveSmoothing(StreamingMean):
         Müller, Kornblith and Hinton, "When Does Label Smoothing Help?", section 4, 2019.
     """
 
-    def __init__(self, temperature=1.0, from_logits=True, ignore_class=None, name="effective_smoothing", dtype=None):
-        super().__init__(from_logits, ignore_class, name, dtype)
+    def __init__(
+        self, temperature=1.0, from_logits=True, ignore_class=None, axis=-1, name="effective_smoothing", dtype=None
+    ):
+        super().__init__(from_logits, ignore_class, axis, name, dtype)
         self.temperature = checked_positive("temperature", temperature)
 
     def values(self, labels, predictions):

@@ -7,8 +7,7 @@ from keras.ops import convert_to_numpy
 from keras_ls import ops
 from keras_ls.metrics.streaming import StreamingMetric
 from keras_ls.ops.calibration import checked_calibration_options
-from keras_ls.ops.checks import check_unit_interval
-from keras_ls.ops.examples import confidence_and_accuracy, dropped
+from keras_ls.ops.examples import confidence_and_accuracy
 from keras_ls.ops.fine_cells import FINE_CELLS
 
 
@@ -35,6 +34,7 @@ class ExpectedCalibrationError(StreamingMetric):
         debiased: subtracts the variance that finite bins add; needs `norm="l2"`.
         from_logits: whether predictions are logits (default) or probabilities. Never guessed.
         ignore_class: integer label of examples that do not count, or None.
+        axis: the class axis of predictions, and of dense targets.
         name: name of the metric.
         dtype: dtype of the result.
 
@@ -67,12 +67,13 @@ class ExpectedCalibrationError(StreamingMetric):
         debiased=False,
         from_logits=True,
         ignore_class=None,
+        axis=-1,
         name="expected_calibration_error",
         dtype=None,
     ):
         checked_calibration_options(num_bins, binning, norm, closed, debiased)
         self._cells = num_bins if binning == "uniform" else FINE_CELLS
-        super().__init__((3, self._cells), from_logits, ignore_class, name, dtype)
+        super().__init__((3, self._cells), from_logits, ignore_class, axis, name, dtype)
         self.num_bins = num_bins
         self.binning = binning
         self.norm = norm
@@ -83,7 +84,6 @@ class ExpectedCalibrationError(StreamingMetric):
         """Each bin's sums of weight, accuracy and confidence."""
         confidence, accuracy = confidence_and_accuracy(labels, predictions, self.from_logits)
         self.checked(confidence, weight)
-        check_unit_interval("`y_pred`", dropped(confidence, weight), "Use `from_logits=True` for logits.")
         if self.binning == "uniform":
             index = ops.uniform_bin_index(confidence, self._cells, self.closed)
         else:

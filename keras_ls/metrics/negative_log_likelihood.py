@@ -2,9 +2,10 @@
 
 import keras
 
-from keras_ls import ops
 from keras_ls.metrics.streaming import StreamingMean
+from keras_ls.ops.crossentropy import crossentropy_core
 from keras_ls.ops.examples import as_two_classes
+from keras_ls.ops.precision import at_least_float32
 from keras_ls.ops.smoothing import probabilities_to_logits
 
 
@@ -19,6 +20,7 @@ class NegativeLogLikelihood(StreamingMean):
         from_logits: whether predictions are logits (default) or probabilities. Never guessed. Probabilities are clipped
             to at least Keras's ε (1e-7) and renormalised; logits are not clipped.
         ignore_class: integer label of examples that do not count, or None.
+        axis: the class axis of predictions, and of dense targets.
         name: name of the metric.
         dtype: dtype of the result.
 
@@ -42,11 +44,11 @@ class NegativeLogLikelihood(StreamingMean):
         Good, "Rational Decisions", 1952.
     """
 
-    def __init__(self, from_logits=True, ignore_class=None, name="negative_log_likelihood", dtype=None):
-        super().__init__(from_logits, ignore_class, name, dtype)
+    def __init__(self, from_logits=True, ignore_class=None, axis=-1, name="negative_log_likelihood", dtype=None):
+        super().__init__(from_logits, ignore_class, axis, name, dtype)
 
     def values(self, labels, predictions):
         """Negative log-likelihood of each example."""
         labels, predictions = as_two_classes(labels, predictions, self.from_logits)
         logits = predictions if self.from_logits else probabilities_to_logits(predictions)
-        return ops.smoothed_crossentropy(labels, logits, 0.0)
+        return crossentropy_core(labels, at_least_float32(logits))

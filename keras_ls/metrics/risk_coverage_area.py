@@ -5,7 +5,6 @@ from keras import ops as K
 
 from keras_ls import ops
 from keras_ls.metrics.streaming import StreamingMetric
-from keras_ls.ops.calibration import check_probabilities
 from keras_ls.ops.fine_cells import FINE_CELLS
 from keras_ls.ops.precision import to_accumulation_dtype
 from keras_ls.ops.selective import predicted_confidence_and_accuracy
@@ -27,6 +26,7 @@ class RiskCoverageArea(StreamingMetric):
         from_logits: whether predictions are logits (default) or probabilities. Never guessed. Confidences that float32
             rounds to 1 count as equal.
         ignore_class: integer label of examples that do not count, or None.
+        axis: the class axis of predictions, and of dense targets.
         name: name of the metric.
         dtype: dtype of the result.
 
@@ -50,13 +50,12 @@ class RiskCoverageArea(StreamingMetric):
         Geifman, Uziel and El-Yaniv, "Bias-Reduced Uncertainty Estimation for Deep Neural Classifiers", 2019.
     """
 
-    def __init__(self, from_logits=True, ignore_class=None, name="risk_coverage_area", dtype=None):
-        super().__init__((2, FINE_CELLS), from_logits, ignore_class, name, dtype)
+    def __init__(self, from_logits=True, ignore_class=None, axis=-1, name="risk_coverage_area", dtype=None):
+        super().__init__((2, FINE_CELLS), from_logits, ignore_class, axis, name, dtype)
 
     def statistics(self, labels, predictions, weight):
         """Each cell's sums of weight and errors."""
         probabilities = self.probabilities(predictions)
-        check_probabilities("`y_pred`", probabilities, weight, "Use `from_logits=True` for logits.")
         confidence, accuracy = predicted_confidence_and_accuracy(labels, probabilities)
         self.checked(confidence, weight)
         # a NaN confidence must show in the errors, which comparing classes has made plain numbers

@@ -3,9 +3,10 @@
 import keras
 from keras import ops as K
 
-from keras_ls import ops
 from keras_ls.metrics.streaming import StreamingMean
+from keras_ls.ops._tensors import as_tensor
 from keras_ls.ops.checks import checked_choice, checked_positive
+from keras_ls.ops.divergences import kl_core
 from keras_ls.ops.lean import argmax
 from keras_ls.ops.precision import at_least_float32
 from keras_ls.ops.smoothing import probabilities_to_logits
@@ -53,12 +54,13 @@ class TeacherAgreement(StreamingMean):
         Stanton et al., "Does Knowledge Distillation Really Work?", 2021.
     """
 
+    dense = "teacher"  # and no class distributions
     needs_teacher = True  # `Distiller.compile(teacher_metrics=...)` gives it both outputs
 
-    def __init__(self, measure="top1", temperature=1.0, from_logits=True, name=None, dtype=None):
+    def __init__(self, measure="top1", temperature=1.0, from_logits=True, axis=-1, name=None, dtype=None):
         self.measure = checked_choice("measure", measure, NAMES)
         self.temperature = checked_positive("temperature", temperature)
-        super().__init__(from_logits, None, name or NAMES[measure], dtype)
+        super().__init__(from_logits, None, axis, name or NAMES[measure], dtype)
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Adds a batch.
@@ -68,10 +70,11 @@ class TeacherAgreement(StreamingMean):
             y_pred: the student's, likewise. A Keras mask that they carry is honoured.
             sample_weight: one weight an example, or None.
         """
-        shapes = tuple(K.convert_to_tensor(y_true).shape), tuple(K.convert_to_tensor(y_pred).shape)
-        if len(shapes[0]) != len(shapes[1]) or shapes[0][-1] != shapes[1][-1] or shapes[1][-1] == 1:
+        shapes = tuple(tuple(as_tensor(name, x).shape) for name, x in (("y_true", y_true), ("y_pred", y_pred)))
+        classes = [shape[self.axis] if -len(shape) <= self.axis < len(shape) else None for shape in shapes]
+        if len(shapes[0]) != len(shapes[1]) or classes[0] != classes[1] or classes[0] in (None, 1):
             raise ValueError(
-                "Expected the outputs of teacher and student, [..., K] both with K ≥ 2. "
+                f"Expected the outputs of teacher and student, of one shape, with K ≥ 2 along axis {self.axis}. "
                 f"Received: shapes {shapes[0]} and {shapes[1]}. In a Distiller this metric belongs into "
                 "`compile(teacher_metrics=[...])`; among `metrics` it would meet the labels."
             )
@@ -86,7 +89,7 @@ class TeacherAgreement(StreamingMean):
             return K.where(nan, K.full_like(same, float("nan")), same)
         if not self.from_logits:
             teacher, student = probabilities_to_logits(teacher), probabilities_to_logits(student)
-        return ops.kl_divergence(teacher, K.cast(student, teacher.dtype), self.temperature)
+        return kl_core(teacher, K.cast(student, teacher.dtype), self.temperature)
 
     def get_config(self):
         """Constructor arguments, for serialisation."""

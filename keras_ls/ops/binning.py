@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops as K
 
-from keras_ls.ops.examples import dropped
+from keras_ls.ops._inputs import dropped
 from keras_ls.ops.float64 import cumsum, segment_sum
 from keras_ls.ops.lean import take_inside
 from keras_ls.ops.precision import at_least_float32, to_accumulation_dtype

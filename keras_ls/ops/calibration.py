@@ -3,21 +3,16 @@
 import numpy as np
 from keras import ops as K
 
+from keras_ls.ops._inputs import dropped, probability_examples
 from keras_ls.ops.binning import bin_statistics, quantile_bin_index, uniform_bin_index
 from keras_ls.ops.checks import (
-    check_no_nan,
-    check_some_weight,
-    check_unit_interval,
     checked_choice,
     checked_count,
-    concrete,
 )
 from keras_ls.ops.crossentropy import subtract_at
-from keras_ls.ops.examples import confidence_and_accuracy, dropped, flatten_examples
+from keras_ls.ops.examples import confidence_and_accuracy
 from keras_ls.ops.precision import at_least_float32, to_accumulation_dtype
 from keras_ls.ops.xla import compiled_by_xla
-
-NAN_ADVICE = "Find the step that made them: a calibration number must not hide them."
 
 
 def calibration_error(
@@ -29,6 +24,7 @@ def calibration_error(
     closed="left",
     debiased=False,
     sample_weight=None,
+    axis=-1,
 ):
     """Binned calibration error: of the top label for `[N, K]`, of P(y=1) for `[N]`.
 
@@ -48,6 +44,7 @@ def calibration_error(
         closed: the side on which a bin includes its edge, "left" or "right".
         debiased: needs `norm="l2"`.
         sample_weight: `[N]`, or None. An integer weight counts as that many examples.
+        axis: the class axis of `probabilities`, and of dense labels.
 
     Returns:
         A scalar in [0, 1]: a difference of probabilities.
@@ -66,12 +63,9 @@ def calibration_error(
         Calibration", 2019 (debiased). Equal-mass bins: Nguyen and O'Connor, 2015.
     """
     checked_calibration_options(num_bins, binning, norm, closed, debiased)
-    labels, probabilities, weight = flatten_examples(labels, probabilities, sample_weight)
+    labels, probabilities, weight = probability_examples(labels, probabilities, sample_weight, axis)
     confidence, accuracy = confidence_and_accuracy(labels, probabilities)
-    check_some_weight(weight)
     confidence = dropped(confidence, weight)  # NaN of padding would upset the order of the others
-    check_no_nan("probabilities", confidence, NAN_ADVICE)
-    check_unit_interval("`probabilities`", confidence, "Pass logits through softmax first.")
     if binning == "uniform":
         index = uniform_bin_index(confidence, num_bins, closed)
     else:
@@ -111,7 +105,7 @@ def calibration_error_of_bins(statistics, norm="l1", debiased=False):
     return K.sqrt(K.maximum(_ratio(K.sum(n * square, axis=-1), total), 0))
 
 
-def brier_score(labels, probabilities, sample_weight=None):
+def brier_score(labels, probabilities, sample_weight=None, axis=-1):
     """Brier score: mean squared distance of the probabilities from the target.
 
     `BS = 1/n Σ_i Σ_k (p_ik - y_ik)²` for `[N, K]`, in [0, 2]; `1/n Σ_i (p_i - y_i)²` for P(y=1) as `[N]`, in [0, 1].
@@ -120,6 +114,7 @@ def brier_score(labels, probabilities, sample_weight=None):
         labels: integers or dense targets; `[N]` in [0, 1] for P(y=1).
         probabilities: `[N, K]` or `[N]`; leading axes are flattened.
         sample_weight: `[N]`, or None.
+        axis: the class axis of `probabilities`, and of dense labels.
 
     Returns:
         A scalar, the weighted mean; 0 is perfect.
@@ -138,11 +133,8 @@ def brier_score(labels, probabilities, sample_weight=None):
     Reference:
         Brier, "Verification of Forecasts Expressed in Terms of Probability", 1950.
     """
-    labels, probabilities, weight = flatten_examples(labels, probabilities, sample_weight)
-    check_probabilities("`probabilities`", probabilities, weight, "Pass logits through softmax first.")
+    labels, probabilities, weight = probability_examples(labels, probabilities, sample_weight, axis)
     distance = squared_distance(labels, probabilities)
-    check_some_weight(weight)
-    check_no_nan("probabilities", dropped(distance, weight), NAN_ADVICE)
     return weighted_mean(distance, weight)
 
 
@@ -172,13 +164,6 @@ def squared_distance(labels, probabilities):
     if compiled_by_xla():  # elsewhere a label out of range raises
         distance = K.where(K.cast(labels, "int32") == inside, distance, K.full_like(distance, np.nan))
     return distance
-
-
-def check_probabilities(name, probabilities, weight, advice):
-    """Raises `ValueError` when known probabilities of examples with weight lie outside [0, 1]; NaN counts as inside."""
-    known, weights = concrete(probabilities), concrete(weight)
-    if known is not None and (weight is None or weights is not None):
-        check_unit_interval(name, np.nan_to_num(known if weight is None else known[weights != 0]), advice)
 
 
 def weighted_mean(values, weight):

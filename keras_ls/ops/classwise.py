@@ -2,18 +2,12 @@
 
 from keras import ops as K
 
+from keras_ls.ops._inputs import pick, probability_examples
 from keras_ls.ops.binning import bin_statistics, quantile_bin_index, uniform_bin_index
-from keras_ls.ops.calibration import (
-    NAN_ADVICE,
-    calibration_error_of_bins,
-    check_probabilities,
-    checked_calibration_options,
-)
-from keras_ls.ops.checks import check_no_nan, check_some_weight, checked_choice, checked_fraction
-from keras_ls.ops.examples import dropped, flatten_examples
+from keras_ls.ops.calibration import calibration_error_of_bins, checked_calibration_options
+from keras_ls.ops.checks import checked_choice, checked_fraction
 from keras_ls.ops.float64 import mean
 from keras_ls.ops.precision import at_least_float32
-from keras_ls.ops.smoothing import pick
 
 
 def classwise_calibration_error(
@@ -27,6 +21,7 @@ def classwise_calibration_error(
     threshold=0.0,
     average="macro",
     sample_weight=None,
+    axis=-1,
 ):
     """Calibration error of each class's probability, `p_k` against `[y = k]`, and its mean over the classes.
 
@@ -47,6 +42,7 @@ def classwise_calibration_error(
             class for which none count has an error of 0.
         average: "macro" for the mean over the classes, None for one error a class.
         sample_weight: `[N]`, or None. An integer weight counts as that many examples.
+        axis: the class axis of `probabilities`, and of dense labels.
 
     Returns:
         A scalar in [0, 1], or `[K]` with `average=None`: differences of probabilities.
@@ -71,11 +67,8 @@ def classwise_calibration_error(
     checked_calibration_options(num_bins, binning, norm, closed, debiased)
     threshold = checked_fraction("threshold", threshold)
     checked_choice("average", average, ["macro", None])
-    labels, probabilities, weight = flatten_examples(labels, probabilities, sample_weight)
-    check_probabilities("`probabilities`", probabilities, weight, "Pass logits through softmax first.")
-    check_some_weight(weight)
+    labels, probabilities, weight = probability_examples(labels, probabilities, sample_weight, axis)
     targets, probabilities = classwise_targets(labels, probabilities)
-    check_no_nan("probabilities", dropped(probabilities, weight[:, None]), NAN_ADVICE)
     weight = classwise_weight(probabilities, weight, threshold)
     if binning == "uniform":
         index = uniform_bin_index(probabilities, num_bins, closed)

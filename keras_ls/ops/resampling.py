@@ -5,16 +5,15 @@ from typing import NamedTuple
 import numpy as np
 from keras import ops as K
 
-from keras_ls.ops.calibration import NAN_ADVICE, calibration_error, check_probabilities
+from keras_ls.ops._inputs import flatten_examples, probability_examples
+from keras_ls.ops.calibration import calibration_error
 from keras_ls.ops.checks import (
-    check_no_nan,
     check_outcomes,
     check_some_weight,
     checked_choice,
     checked_count,
     checked_fraction,
 )
-from keras_ls.ops.examples import flatten_examples
 
 
 class BootstrapInterval(NamedTuple):
@@ -52,7 +51,15 @@ class CalibrationTest(NamedTuple):
 
 
 def bootstrap_interval(
-    statistic, labels, probabilities, sample_weight=None, level=0.95, num_resamples=1000, seed=0, method="basic"
+    statistic,
+    labels,
+    probabilities,
+    sample_weight=None,
+    level=0.95,
+    num_resamples=1000,
+    seed=0,
+    method="basic",
+    axis=-1,
 ) -> BootstrapInterval:
     """Bootstrap confidence interval of a score, for examples drawn anew with replacement.
 
@@ -85,6 +92,7 @@ def bootstrap_interval(
         num_resamples: R; more of them make the ends less random.
         seed: of the resamples.
         method: "basic" or "percentile".
+        axis: the class axis of `probabilities`, and of dense labels; the statistic gets it last.
 
     Returns:
         `(estimate, low, high, standard_error)`: floats, in the unit of the statistic.
@@ -108,7 +116,8 @@ def bootstrap_interval(
     level = checked_fraction("level", level)
     checked_count("num_resamples", num_resamples)
     checked_choice("method", method, ["basic", "percentile"])
-    labels, probabilities, weight = _arrays(labels, probabilities, sample_weight)
+    labels, probabilities, weight = _arrays(*flatten_examples(labels, probabilities, sample_weight, axis=axis))
+    check_some_weight(weight)
     rng = np.random.default_rng(seed)
     if _are_counts(weight):
         draws, chances, carried = round(weight.sum()), weight / weight.sum(), np.ones_like(weight)
@@ -136,6 +145,7 @@ def calibration_test(
     level=0.95,
     num_resamples=1000,
     seed=0,
+    axis=-1,
 ) -> CalibrationTest:
     """Tests whether the predictions are calibrated: is their calibration error larger than chance makes it?
 
@@ -161,6 +171,7 @@ def calibration_test(
         level: probability of the range from `low` to `high`, in [0, 1).
         num_resamples: R; no p-value is below 1 / (1 + R).
         seed: of the labels drawn.
+        axis: the class axis of `probabilities`, and of dense labels; the statistic gets it last.
 
     Returns:
         `(statistic, p_value, expected, low, high)`: floats.
@@ -184,13 +195,11 @@ def calibration_test(
     """
     level = checked_fraction("level", level)
     checked_count("num_resamples", num_resamples)
-    labels, p, weight = _arrays(labels, probabilities, sample_weight)
-    check_probabilities("`probabilities`", p, weight, "Pass logits through softmax first.")
+    labels, p, weight = _arrays(*probability_examples(labels, probabilities, sample_weight, axis))
     check_outcomes(labels, weight, binary=p.ndim == 1)
     times = weight.astype("int64") if _are_counts(weight) else (weight != 0).astype("int64")
     weight = np.ones(times.sum()) if _are_counts(weight) else weight[weight != 0]
     labels, p = np.repeat(labels, times, axis=0), np.repeat(p, times, axis=0)
-    check_no_nan("probabilities", p, NAN_ADVICE)
     labels = labels.argmax(axis=1) if labels.ndim == 2 else labels
     rng = np.random.default_rng(seed)
     observed = float(statistic(labels, p, sample_weight=weight))
@@ -201,9 +210,7 @@ def calibration_test(
     return CalibrationTest(observed, p_value, float(drawn.mean()), *_range(drawn, level))
 
 
-def _arrays(labels, probabilities, sample_weight):
-    labels, probabilities, weight = flatten_examples(labels, probabilities, sample_weight)
-    check_some_weight(weight)
+def _arrays(labels, probabilities, weight):
     labels, probabilities, weight = (K.convert_to_numpy(x) for x in (labels, probabilities, weight))
     return labels, probabilities, weight.astype("float64")
 

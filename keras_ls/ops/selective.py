@@ -2,14 +2,13 @@
 
 from keras import ops as K
 
-from keras_ls.ops.calibration import NAN_ADVICE, check_probabilities
-from keras_ls.ops.checks import check_no_nan, check_some_weight
-from keras_ls.ops.examples import confidence_and_accuracy, dropped, flatten_examples
+from keras_ls.ops._inputs import dropped, probability_examples
+from keras_ls.ops.examples import confidence_and_accuracy
 from keras_ls.ops.float64 import cumsum, divide_no_nan, segment_sum
 from keras_ls.ops.precision import at_least_float32, to_accumulation_dtype
 
 
-def risk_coverage_area(labels, probabilities, sample_weight=None):
+def risk_coverage_area(labels, probabilities, sample_weight=None, axis=-1):
     """Area under the risk-coverage curve (AURC): the mean risk over all coverages.
 
     `AURC = 1/n Σ_{i=1}^{n} (errors among the i most confident) / i`. Examples of equal confidence cannot be told apart
@@ -21,6 +20,7 @@ def risk_coverage_area(labels, probabilities, sample_weight=None):
             `max_k p_k`, or `max(p, 1 - p)`.
         sample_weight: `[N]`, or None. An integer weight counts as that many examples, so that the scale matters: let
             weights that are no counts sum to N.
+        axis: the class axis of `probabilities`, and of dense labels.
 
     Returns:
         A scalar in [0, 1], lower is better: 0 without errors, the error rate where confidence says nothing.
@@ -41,11 +41,8 @@ def risk_coverage_area(labels, probabilities, sample_weight=None):
         smoothing: Xia et al., "Towards Understanding Why Label Smoothing Degrades Selective Classification and How to
         Fix It", 2025.
     """
-    labels, probabilities, weight = flatten_examples(labels, probabilities, sample_weight)
-    check_probabilities("`probabilities`", probabilities, weight, "Pass logits through softmax first.")
+    labels, probabilities, weight = probability_examples(labels, probabilities, sample_weight, axis)
     confidence, accuracy = predicted_confidence_and_accuracy(labels, probabilities)
-    check_some_weight(weight)
-    check_no_nan("probabilities", dropped(confidence, weight), NAN_ADVICE)
     doubt = -to_accumulation_dtype(dropped(confidence, weight))
     # the doubt of each example stands for a group, which all that are equally confident are in; the others are empty
     group = K.searchsorted(K.sort(doubt), doubt, side="left")

@@ -4,8 +4,9 @@ from typing import Any, NamedTuple
 
 from keras import ops as K
 
-from keras_ls.ops.checks import check_no_nan
-from keras_ls.ops.examples import dropped, flatten_examples
+from keras_ls.ops._inputs import dropped, flatten_examples
+from keras_ls.ops._tensors import as_tensor
+from keras_ls.ops.checks import check_no_nan, check_some_weight
 from keras_ls.ops.float64 import matmul, mean
 from keras_ls.ops.precision import to_accumulation_dtype
 
@@ -101,10 +102,11 @@ def wrong_logit_variance(logits, labels, sample_weight=None):
 
 def _examples(labels, logits, sample_weight):
     """One-hot labels, finite logits and weights, wide enough for sums."""
-    logits = K.convert_to_tensor(logits)
+    logits = as_tensor("logits", logits)
     if len(logits.shape) != 2 or logits.shape[-1] < 2:
         raise ValueError(f"Expected `logits` [N, K] with K ≥ 2. Received: shape {tuple(logits.shape)}.")
     labels, logits, weight = flatten_examples(labels, logits, sample_weight)
+    check_some_weight(weight)
     logits = to_accumulation_dtype(dropped(logits, weight[:, None]))
     check_no_nan("logits", logits - logits, "They must be finite: infinite logits (inf - inf) have no variance.")
     if len(labels.shape) == 1:

@@ -3,13 +3,15 @@
 import numpy as np
 from keras import ops as K
 
+from keras_ls.ops._inputs import dropped, probability_examples
 from keras_ls.ops.binning import bin_statistics, quantile_bin_index, uniform_bin_index
-from keras_ls.ops.calibration import NAN_ADVICE, calibration_error, checked_calibration_options
-from keras_ls.ops.checks import check_no_nan, check_some_weight
-from keras_ls.ops.examples import confidence_and_accuracy, dropped, flatten_examples
+from keras_ls.ops.calibration import calibration_error, checked_calibration_options
+from keras_ls.ops.examples import confidence_and_accuracy
 
 
-def sweep_calibration_error(labels, probabilities, binning="quantile", norm="l1", closed="left", sample_weight=None):
+def sweep_calibration_error(
+    labels, probabilities, binning="quantile", norm="l1", closed="left", sample_weight=None, axis=-1
+):
     """Calibration error with the number of bins chosen by the data: `calibration_error` with `monotone_bins` bins.
 
     More bins make the estimate less blind and more noisy; the noise shows when the accuracies of the bins cease to
@@ -22,6 +24,7 @@ def sweep_calibration_error(labels, probabilities, binning="quantile", norm="l1"
         norm: "l1", "l2" or "max", as for `calibration_error`.
         closed: the side on which a bin includes its edge, "left" or "right".
         sample_weight: `[N]`, or None, as for `monotone_bins`.
+        axis: the class axis of `probabilities`, and of dense labels.
 
     Returns:
         A scalar in [0, 1]: a difference of probabilities.
@@ -40,11 +43,13 @@ def sweep_calibration_error(labels, probabilities, binning="quantile", norm="l1"
     Reference:
         Roelofs, Cain, Shlens and Mozer, "Mitigating Bias in Calibration Error Estimation", 2022.
     """
-    num_bins = monotone_bins(labels, probabilities, binning, closed, sample_weight)
-    return calibration_error(labels, probabilities, num_bins, binning, norm, closed, sample_weight=sample_weight)
+    num_bins = monotone_bins(labels, probabilities, binning, closed, sample_weight, axis)
+    return calibration_error(
+        labels, probabilities, num_bins, binning, norm, closed, sample_weight=sample_weight, axis=axis
+    )
 
 
-def monotone_bins(labels, probabilities, binning="quantile", closed="left", sample_weight=None):
+def monotone_bins(labels, probabilities, binning="quantile", closed="left", sample_weight=None, axis=-1):
     """The largest B such that with 1, 2, ... and B bins the accuracy never falls from a bin to the next.
 
     Empty bins are passed over. B is at most the number of examples, which it is when no example contradicts: every one
@@ -57,6 +62,7 @@ def monotone_bins(labels, probabilities, binning="quantile", closed="left", samp
         closed: the side on which a bin includes its edge, "left" or "right".
         sample_weight: `[N]`, or None. An integer weight counts as that many examples, so that the scale matters: let
             weights that are no counts sum to N.
+        axis: the class axis of `probabilities`, and of dense labels.
 
     Returns:
         B, a Python integer.
@@ -73,11 +79,9 @@ def monotone_bins(labels, probabilities, binning="quantile", closed="left", samp
         Roelofs, Cain, Shlens and Mozer, "Mitigating Bias in Calibration Error Estimation", 2022.
     """
     checked_calibration_options(1, binning, "l1", closed, False)
-    labels, probabilities, weight = flatten_examples(labels, probabilities, sample_weight)
+    labels, probabilities, weight = probability_examples(labels, probabilities, sample_weight, axis)
     confidence, accuracy = confidence_and_accuracy(labels, probabilities)
-    check_some_weight(weight)
     confidence, accuracy = dropped(confidence, weight), dropped(accuracy, weight)
-    check_no_nan("probabilities", confidence, NAN_ADVICE)
     most = max(1, round(np.sum(K.convert_to_numpy(weight), dtype="float64")))
     values, cells = np.unique(K.convert_to_numpy(confidence), return_inverse=True)
     # equal confidences share every bin: one cell each, and if these do not fall, no merging of them makes bins that do

@@ -119,7 +119,7 @@ def test_cells_keep_counting_past_float32(jit_compile):
 
 
 def test_logits_in_place_of_probabilities_are_refused():
-    with pytest.raises(ValueError, match=r"Use `from_logits=True`"):
+    with pytest.raises(ValueError, match=r"use `from_logits=True`"):
         of_probabilities().update_state([0, 1], [[3.0, -2.0], [0.5, 4.0]])
 
 

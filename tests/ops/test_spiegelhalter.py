@@ -148,7 +148,7 @@ def test_in_graphs():
     [
         ([0.5, 1], [0.5, 0.7], r"Expected outcomes: .* Received: 0\.5\. A test asks"),
         ([[0.5, 0.5], [1, 0]], [[0.5, 0.5]] * 2, r"Expected outcomes: .* Received: \[0\.5 0\.5\]"),
-        ([[1, 1], [1, 0]], [[0.5, 0.5]] * 2, r"Expected outcomes: .* Received: \[1 1\]"),
+        ([[1, 1], [1, 0]], [[0.5, 0.5]] * 2, r"class distributions: .* Received: \[1, 1\]"),
         ([0, 1], [0.5, np.nan], "`probabilities` without NaN"),
         ([0, 1], [[3.0, -2.0], [0.5, 0.5]], "softmax"),
         ([0, 2], [0.5, 0.5], r"binary labels in \[0, 1\]"),
