@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 
-from keras_ls import ops
 from keras_ls.calibrators.per_class_calibrator import PerClassCalibrator
+from keras_ls.ops.binning import bin_statistics, quantile_bin_index, uniform_bin_index
 from keras_ls.ops.checks import checked_choice, checked_count
 from keras_ls.ops.piecewise import at_index, piece_index
 
@@ -27,7 +27,7 @@ class HistogramBinning(PerClassCalibrator):
 
     Args:
         num_bins: B ≥ 1.
-        binning: "uniform" (equal width) or "quantile" (equal mass: as `ops.quantile_bin_index` bins the fitted
+        binning: "uniform" (equal width) or "quantile" (equal mass: as `quantile_bin_index` bins the fitted
             examples, the edges half-way between neighbours).
         method: "one_vs_rest" or "top_label".
         closed: the side on which a bin includes its edge, "left" or "right".
@@ -110,11 +110,11 @@ class HistogramBinning(PerClassCalibrator):
         p = keras.ops.convert_to_numpy(keras.ops.sigmoid(log_odds))
         if self.binning == "uniform":
             starts = np.arange(self.num_bins) / self.num_bins
-            index = ops.uniform_bin_index(p, self.num_bins, self.closed)
+            index = uniform_bin_index(p, self.num_bins, self.closed)
         else:
-            index = ops.quantile_bin_index(p, weight, self.num_bins, self.closed)
+            index = quantile_bin_index(p, weight, self.num_bins, self.closed)
             starts = self._between(p, keras.ops.convert_to_numpy(index))
-        total, hits, _ = keras.ops.convert_to_numpy(ops.bin_statistics(index, p, outcome, weight, self.num_bins))
+        total, hits, _ = keras.ops.convert_to_numpy(bin_statistics(index, p, outcome, weight, self.num_bins))
         means = np.divide(hits, total, out=np.zeros_like(hits), where=total > 0)
         return starts, means, total, None
 

@@ -2,8 +2,8 @@
 
 import keras
 
-from keras_ls import ops
 from keras_ls.metrics.streaming import StreamingMean
+from keras_ls.ops.calibration import squared_distance
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
@@ -44,4 +44,4 @@ class BrierScore(StreamingMean):
 
     def values(self, labels, predictions):
         """Squared distance of each example."""
-        return ops.squared_distance(labels, self.probabilities(predictions))
+        return squared_distance(labels, self.probabilities(predictions))

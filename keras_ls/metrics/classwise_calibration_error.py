@@ -3,11 +3,12 @@
 import keras
 from keras import ops as K
 
-from keras_ls import ops
 from keras_ls.metrics.streaming import StreamingMetric
-from keras_ls.ops.calibration import checked_calibration_options
+from keras_ls.ops.binning import merge_into_quantile_bins, uniform_bin_index
+from keras_ls.ops.calibration import calibration_error_of_bins, checked_calibration_options
 from keras_ls.ops.checks import checked_count, checked_fraction
-from keras_ls.ops.classwise import classwise_targets, classwise_weight
+from keras_ls.ops.classwise import classwise_bin_statistics, classwise_targets, classwise_weight
+from keras_ls.ops.fine_cells import fine_cell_index
 from keras_ls.ops.float64 import mean
 
 # a class: 4096 would be 50 MB of state for 1000 classes
@@ -22,7 +23,7 @@ class ClasswiseCalibrationError(StreamingMetric):
     static calibration error (SCE), also called class-wise ECE; with `binning="quantile"` the adaptive one (ACE), and
     with a threshold besides the thresholded adaptive one (TACE). `ops.classwise_calibration_error` says the details.
 
-    `binning="quantile"` merges equal-mass bins from 512 cells a class (those of `ops.fine_cell_index`). With ε_k the
+    `binning="quantile"` merges equal-mass bins from 512 cells a class (those of `fine_cell_index`). With ε_k the
     fraction of the examples whose probability of class k shares the cell of an edge but is another, the result differs
     from that of `ops.classwise_calibration_error` by at most `2 mean_k ε_k` with norm "l1", by at most
     `2 mean_k sqrt(ε_k)` with "l2"; nothing is promised of "max" or with `debiased=True`.
@@ -104,16 +105,16 @@ class ClasswiseCalibrationError(StreamingMetric):
         self.checked(K.sum(probabilities, axis=-1), weight)
         weight = classwise_weight(probabilities, weight, self.threshold)
         if self.binning == "uniform":
-            index = ops.uniform_bin_index(probabilities, self._cells, self.closed)
+            index = uniform_bin_index(probabilities, self._cells, self.closed)
         else:
-            index = ops.fine_cell_index(probabilities, self._cells)
-        return ops.classwise_bin_statistics(index, probabilities, targets, weight, self._cells)
+            index = fine_cell_index(probabilities, self._cells)
+        return classwise_bin_statistics(index, probabilities, targets, weight, self._cells)
 
     def from_statistics(self, sums):
         """The mean of the classes' calibration errors."""
         if self.binning == "quantile":
-            sums = ops.merge_into_quantile_bins(sums, self.num_bins, self.closed)
-        return mean(ops.calibration_error_of_bins(sums, self.norm, self.debiased))
+            sums = merge_into_quantile_bins(sums, self.num_bins, self.closed)
+        return mean(calibration_error_of_bins(sums, self.norm, self.debiased))
 
     def get_config(self):
         """Constructor arguments, for serialisation."""

@@ -4,11 +4,11 @@ import keras
 import numpy as np
 from keras.ops import convert_to_numpy
 
-from keras_ls import ops
 from keras_ls.metrics.streaming import StreamingMetric
-from keras_ls.ops.calibration import checked_calibration_options
+from keras_ls.ops.binning import bin_statistics, merge_into_quantile_bins, uniform_bin_index
+from keras_ls.ops.calibration import calibration_error_of_bins, checked_calibration_options
 from keras_ls.ops.examples import confidence_and_accuracy
-from keras_ls.ops.fine_cells import FINE_CELLS
+from keras_ls.ops.fine_cells import FINE_CELLS, fine_cell_index
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
@@ -18,7 +18,7 @@ class ExpectedCalibrationError(StreamingMetric):
     `ECE = Σ_m n_m/n |acc_m - conf_m|` over bins of confidence; `ops.calibration_error` says the other norms. The state
     holds three sums a bin, whatever the number of examples, and counts right past 2²⁴ of them.
 
-    `binning="quantile"` merges equal-mass bins from a histogram of the 4096 cells of `ops.fine_cell_index`. The result
+    `binning="quantile"` merges equal-mass bins from a histogram of the 4096 cells of `fine_cell_index`. The result
     equals that of `ops.calibration_error` whenever no cell holds examples from both sides of an edge. Otherwise, with ε
     the fraction of the examples that share the cell of an edge but not its confidence, the two differ by at most `2 ε`
     with norm "l1", their squares by at most `4 ε` with "l2"; nothing is promised of "max" or with `debiased=True`.
@@ -85,16 +85,16 @@ class ExpectedCalibrationError(StreamingMetric):
         confidence, accuracy = confidence_and_accuracy(labels, predictions, self.from_logits)
         self.checked(confidence, weight)
         if self.binning == "uniform":
-            index = ops.uniform_bin_index(confidence, self._cells, self.closed)
+            index = uniform_bin_index(confidence, self._cells, self.closed)
         else:
-            index = ops.fine_cell_index(confidence, self._cells)
-        return ops.bin_statistics(index, confidence, accuracy, weight, self._cells)
+            index = fine_cell_index(confidence, self._cells)
+        return bin_statistics(index, confidence, accuracy, weight, self._cells)
 
     def from_statistics(self, sums):
         """The calibration error of the bins."""
         if self.binning == "quantile":
-            sums = ops.merge_into_quantile_bins(sums, self.num_bins, self.closed)
-        return ops.calibration_error_of_bins(sums, self.norm, self.debiased)
+            sums = merge_into_quantile_bins(sums, self.num_bins, self.closed)
+        return calibration_error_of_bins(sums, self.norm, self.debiased)
 
     def bins(self):
         """What has been counted so far, for `plots.ReliabilityDisplay(*metric.bins())`: no predictions are needed.

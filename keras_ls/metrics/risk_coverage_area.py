@@ -3,11 +3,11 @@
 import keras
 from keras import ops as K
 
-from keras_ls import ops
 from keras_ls.metrics.streaming import StreamingMetric
-from keras_ls.ops.fine_cells import FINE_CELLS
+from keras_ls.ops.binning import bin_statistics
+from keras_ls.ops.fine_cells import FINE_CELLS, fine_cell_index
 from keras_ls.ops.precision import to_accumulation_dtype
-from keras_ls.ops.selective import predicted_confidence_and_accuracy
+from keras_ls.ops.selective import predicted_confidence_and_accuracy, risk_coverage_area_of_groups
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
@@ -17,7 +17,7 @@ class RiskCoverageArea(StreamingMetric):
     `AURC = 1/n Σ_{i=1}^{n} (errors among the i most confident) / i`: how well confidence tells right from wrong, where
     a calibration error says how well it measures. Label smoothing may improve the one and harm the other.
 
-    Confidences are told apart as far as the 4096 cells of `ops.fine_cell_index` do; examples in one cell count as
+    Confidences are told apart as far as the 4096 cells of `fine_cell_index` do; examples in one cell count as
     equally confident. With s examples, e of them wrong, in a cell, and b in the cells above it, the result differs from
     `ops.risk_coverage_area` by at most `1/n Σ_cells e (s - e)/s (1/(b+1) + ... + 1/(b+s))`: cells that are all right or
     all wrong add nothing.
@@ -60,8 +60,8 @@ class RiskCoverageArea(StreamingMetric):
         self.checked(confidence, weight)
         # a NaN confidence must show in the errors, which comparing classes has made plain numbers
         error = 1 - to_accumulation_dtype(accuracy) + 0 * to_accumulation_dtype(confidence)
-        return ops.bin_statistics(ops.fine_cell_index(confidence), confidence, error, weight, FINE_CELLS)[:2]
+        return bin_statistics(fine_cell_index(confidence), confidence, error, weight, FINE_CELLS)[:2]
 
     def from_statistics(self, sums):
         """The area over the cells, of the highest confidence first."""
-        return ops.risk_coverage_area_of_groups(K.flip(sums, axis=1))
+        return risk_coverage_area_of_groups(K.flip(sums, axis=1))

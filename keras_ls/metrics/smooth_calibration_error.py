@@ -2,10 +2,9 @@
 
 import keras
 
-from keras_ls import ops
 from keras_ls.metrics.streaming import StreamingMetric
 from keras_ls.ops.examples import confidence_and_accuracy
-from keras_ls.ops.smooth_calibration import NODES, checked_bandwidth
+from keras_ls.ops.smooth_calibration import NODES, checked_bandwidth, node_statistics, smooth_calibration_error_of_nodes
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
@@ -59,11 +58,11 @@ class SmoothCalibrationError(StreamingMetric):
         """The residuals at the nodes, and the weight."""
         confidence, accuracy = confidence_and_accuracy(labels, self.probabilities(predictions))
         self.checked(confidence, weight)
-        return ops.node_statistics(confidence, accuracy, weight)
+        return node_statistics(confidence, accuracy, weight)
 
     def from_statistics(self, sums):
         """The smooth calibration error of the residuals."""
-        return ops.smooth_calibration_error_of_nodes(sums, self.bandwidth)
+        return smooth_calibration_error_of_nodes(sums, self.bandwidth)
 
     def get_config(self):
         """Constructor arguments, for serialisation."""

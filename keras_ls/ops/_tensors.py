@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops as K
 
-from keras_ls.ops.checks import concrete
+from keras_ls.ops.checks import check_same_shape, concrete
 from keras_ls.ops.precision import at_least_float32
 from keras_ls.ops.xla import compiled_by_xla
 
@@ -47,7 +47,22 @@ def as_logits(name, x, axis=-1, finite=False):
     if x.shape[-1] == 0:
         raise ValueError(f"Expected `{name}` of shape [..., K]. Received: shape {tuple(x.shape)}.")
     check_numbers(name, x, finite)
+    known = concrete(x)
+    if known is not None and known.size and (impossible := np.isneginf(known.max(axis=-1))).any():
+        raise ValueError(
+            f"Expected `{name}` with a class that is possible in every row. Received: -inf for all of them, in "
+            f"{int(impossible.sum())} rows."
+        )
     return x
+
+
+def as_logit_pair(teacher_logits, student_logits, axis=-1, finite=False):
+    """`as_logits` of a teacher and a student, of one shape and, the wider one, dtype."""
+    teacher = as_logits("teacher_logits", teacher_logits, axis, finite)
+    student = as_logits("student_logits", student_logits, axis, finite)
+    check_same_shape(teacher, student)
+    dtypes = {keras.backend.standardize_dtype(x.dtype) for x in (teacher, student)}
+    return tuple(K.cast(x, "float64" if "float64" in dtypes else "float32") for x in (teacher, student))
 
 
 def as_features(name, x):

@@ -24,7 +24,7 @@ def binary_smoothed_crossentropy(labels, logits, label_smoothing=0.0, prior=None
         Nats, `[..., L]`; at least float32.
 
     Raises:
-        ValueError: for α, prior, labels or shapes that do not fit, logits that are NaN or +inf.
+        ValueError: for α, prior, labels or shapes that do not fit, logits that are not finite.
 
     Examples:
         t = .95 at p = .95 costs its entropy, `-.95 log .95 - .05 log .05`:
@@ -37,7 +37,7 @@ def binary_smoothed_crossentropy(labels, logits, label_smoothing=0.0, prior=None
         Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2016.
     """
     z = at_least_float32(as_tensor("logits", logits))
-    check_numbers("logits", z)
+    check_numbers("logits", z, finite=True)
     labels = as_tensor("labels", labels)
     if len(labels.shape) != len(z.shape) or not same_shape(labels, z):
         raise ValueError(

@@ -30,7 +30,8 @@ def uniform_bin_index(confidence, num_bins, closed="left"):
 
     Examples:
         >>> import keras_ls as kls
-        >>> [int(i) for i in kls.ops.uniform_bin_index([0.0, 0.3, 0.99, 1.0], num_bins=10)]
+        >>> from keras_ls.ops.binning import uniform_bin_index
+        >>> [int(i) for i in uniform_bin_index([0.0, 0.3, 0.99, 1.0], num_bins=10)]
         [0, 3, 9, 9]
     """
     confidence = K.convert_to_tensor(confidence)
@@ -66,7 +67,8 @@ def quantile_bin_index(confidence, weight, num_bins, closed="left"):
 
     Examples:
         >>> import keras_ls as kls
-        >>> index = kls.ops.quantile_bin_index([0.1, 0.05, 0.5, 0.2, 0.99, 0.99], [1.0] * 6, num_bins=3)
+        >>> from keras_ls.ops.binning import quantile_bin_index
+        >>> index = quantile_bin_index([0.1, 0.05, 0.5, 0.2, 0.99, 0.99], [1.0] * 6, num_bins=3)
         >>> [int(i) for i in index]
         [0, 0, 2, 1, 2, 2]
     """
@@ -97,8 +99,9 @@ def merge_into_quantile_bins(fine, num_bins, closed="left"):
 
     Examples:
         >>> import numpy as np, keras_ls as kls
+        >>> from keras_ls.ops.binning import merge_into_quantile_bins
         >>> fine = np.array([[1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0], [0.6, 0.7, 0.8, 0.9]])
-        >>> [round(float(w), 6) for w in kls.ops.merge_into_quantile_bins(fine, num_bins=2)[2]]
+        >>> [round(float(w), 6) for w in merge_into_quantile_bins(fine, num_bins=2)[2]]
         [1.3, 1.7]
     """
     fine = to_accumulation_dtype(fine)
@@ -131,7 +134,8 @@ def bin_statistics(index, confidence, accuracy, weight, num_bins):
 
     Examples:
         >>> import keras_ls as kls
-        >>> statistics = kls.ops.bin_statistics([0, 1, 1], [0.25, 0.75, 1.0], [0, 1, 1], [1, 1, 1], num_bins=2)
+        >>> from keras_ls.ops.binning import bin_statistics
+        >>> statistics = bin_statistics([0, 1, 1], [0.25, 0.75, 1.0], [0, 1, 1], [1, 1, 1], num_bins=2)
         >>> [[float(v) for v in row] for row in statistics]
         [[1.0, 2.0], [0.0, 2.0], [0.25, 1.75]]
     """

@@ -8,11 +8,14 @@ from keras_ls.ops.binning import bin_statistics, quantile_bin_index, uniform_bin
 from keras_ls.ops.checks import (
     checked_choice,
     checked_count,
+    checked_flag,
 )
 from keras_ls.ops.crossentropy import subtract_at
 from keras_ls.ops.examples import confidence_and_accuracy
 from keras_ls.ops.precision import at_least_float32, to_accumulation_dtype
 from keras_ls.ops.xla import compiled_by_xla
+
+MOST_BINS = 1_000_000
 
 
 def calibration_error(
@@ -88,7 +91,8 @@ def calibration_error_of_bins(statistics, norm="l1", debiased=False):
         One bin of 4 with 3 hits at confidence .9: `|.75 - .9|`.
 
         >>> import keras_ls as kls
-        >>> round(float(kls.ops.calibration_error_of_bins([[4.0], [3.0], [3.6]])), 6)
+        >>> from keras_ls.ops.calibration import calibration_error_of_bins
+        >>> round(float(calibration_error_of_bins([[4.0], [3.0], [3.6]])), 6)
         0.15
     """
     n, hits, confidence = K.unstack(to_accumulation_dtype(statistics), 3)
@@ -150,7 +154,8 @@ def squared_distance(labels, probabilities):
 
     Examples:
         >>> import keras_ls as kls
-        >>> round(float(kls.ops.squared_distance([0], [[0.6, 0.4]])[0]), 6)
+        >>> from keras_ls.ops.calibration import squared_distance
+        >>> round(float(squared_distance([0], [[0.6, 0.4]])[0]), 6)
         0.32
     """
     labels, p = K.convert_to_tensor(labels), at_least_float32(probabilities)
@@ -174,11 +179,11 @@ def weighted_mean(values, weight):
 
 def checked_calibration_options(num_bins, binning, norm, closed, debiased):
     """Raises `ValueError` for options that `calibration_error` does not know."""
-    checked_count("num_bins", num_bins)
+    checked_count("num_bins", num_bins, maximum=MOST_BINS)
     checked_choice("binning", binning, ["uniform", "quantile"])
     checked_choice("norm", norm, ["l1", "l2", "max"])
     checked_choice("closed", closed, ["left", "right"])
-    if debiased and norm != "l2":
+    if checked_flag("debiased", debiased) and norm != "l2":
         raise ValueError(f"Expected `norm='l2'` with `debiased=True`. Received: norm={norm!r}.")
 
 

@@ -95,8 +95,9 @@ def classwise_bin_statistics(index, probabilities, targets, weight, num_bins):
 
     Examples:
         >>> import keras_ls as kls
+        >>> from keras_ls.ops.classwise import classwise_bin_statistics
         >>> p, y, w = [[0.25, 0.75]], [[0.0, 1.0]], [[1.0, 1.0]]
-        >>> statistics = kls.ops.classwise_bin_statistics([[0, 1]], p, y, w, num_bins=2)
+        >>> statistics = classwise_bin_statistics([[0, 1]], p, y, w, num_bins=2)
         >>> [[[float(v) for v in row] for row in rows] for rows in statistics]
         [[[1.0, 0.0], [0.0, 1.0]], [[0.0, 0.0], [0.0, 1.0]], [[0.25, 0.0], [0.0, 0.75]]]
     """

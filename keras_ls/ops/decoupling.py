@@ -5,8 +5,8 @@ import math
 from keras import ops as K
 
 from keras_ls.ops._inputs import align_labels, check_integer_labels, pick
-from keras_ls.ops._tensors import as_logits
-from keras_ls.ops.checks import as_positive, check_same_shape
+from keras_ls.ops._tensors import as_logit_pair
+from keras_ls.ops.checks import as_positive, checked_flag
 from keras_ls.ops.divergences import kl_core
 from keras_ls.ops.softening import softened
 
@@ -47,9 +47,8 @@ def decoupled_divergences(labels, teacher_logits, student_logits, temperature=1.
     Reference:
         Zhao et al., "Decoupled Knowledge Distillation", 2022.
     """
-    names = ("teacher_logits", teacher_logits), ("student_logits", student_logits)
-    teacher, student = (as_logits(name, x, axis, finite=bool(standardize)) for name, x in names)
-    check_same_shape(teacher, student)
+    standardize = checked_flag("standardize", standardize)
+    teacher, student = as_logit_pair(teacher_logits, student_logits, axis, finite=standardize)
     labels = align_labels(labels, teacher, axis)
     if len(labels.shape) == len(teacher.shape):
         raise ValueError(

@@ -4,8 +4,8 @@ import math
 
 from keras import ops as K
 
-from keras_ls.ops._tensors import as_logits
-from keras_ls.ops.checks import as_positive, check_same_shape
+from keras_ls.ops._tensors import as_logit_pair
+from keras_ls.ops.checks import as_positive, checked_flag
 from keras_ls.ops.softening import softened
 
 
@@ -98,9 +98,8 @@ def jensen_shannon_core(teacher_logits, student_logits, temperature=1.0, student
 
 
 def _checked(teacher_logits, student_logits, temperature, student_temperature, standardize, axis):
-    names = ("teacher_logits", teacher_logits), ("student_logits", student_logits)
-    teacher, student = (as_logits(name, x, axis, finite=bool(standardize)) for name, x in names)
-    check_same_shape(teacher, student)
+    standardize = checked_flag("standardize", standardize)
+    teacher, student = as_logit_pair(teacher_logits, student_logits, axis, finite=standardize)
     temperature = as_positive("temperature", temperature, student.dtype)
     if student_temperature is not None:
         student_temperature = as_positive("student_temperature", student_temperature, student.dtype)

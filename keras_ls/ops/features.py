@@ -16,13 +16,13 @@ def attention_map(features, power=2):
 
     Args:
         features: `[N, ..., C]`: channels last, one or more axes of positions.
-        power: p >= 1; below, zeros of a ReLU would have an infinite gradient.
+        power: p from 1 to 100; below, zeros of a ReLU would have an infinite gradient.
 
     Returns:
         `[N, P]`, P the number of positions; at least float32.
 
     Raises:
-        ValueError: for features without positions or that are not finite, and a power below 1.
+        ValueError: for features without positions or that are not finite, and a power out of range.
 
     Examples:
         Two positions with the activities 3 and 4:
@@ -40,9 +40,10 @@ def attention_map(features, power=2):
 def attention_core(features, power=2):
     """`attention_map` of checked features."""
     power = checked_positive("power", power)
-    if power < 1:
+    if not 1 <= power <= 100:
         raise ValueError(
-            f"Expected `power` of at least 1. Received: {power:g}. Below, zeros have an infinite gradient."
+            f"Expected `power` from 1 to 100. Received: {power:g}. Below, zeros have an infinite gradient; above, "
+            "numbers overflow."
         )
     if len(features.shape) < 3:
         raise ValueError(

@@ -180,6 +180,8 @@ def similarity_core(teacher, student, weight=None):
 
     def rows(x):
         x = to_accumulation_dtype(x)
+        top = K.max(K.abs(x), initial=0.0)  # whose fourth power may be more than the dtype holds
+        x = x / K.stop_gradient(K.where(top == 0, K.ones_like(top), top))
         inner = matmul(x, K.transpose(x))
         square = K.sum(weight * inner * inner, axis=-1, keepdims=True)
         return inner / K.sqrt(K.where(square == 0, K.ones_like(square), square))

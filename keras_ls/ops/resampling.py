@@ -13,6 +13,7 @@ from keras_ls.ops.checks import (
     checked_choice,
     checked_count,
     checked_fraction,
+    checked_function,
 )
 
 
@@ -48,6 +49,9 @@ class CalibrationTest(NamedTuple):
     expected: float
     low: float
     high: float
+
+
+MOST_RESAMPLES = 1_000_000
 
 
 def bootstrap_interval(
@@ -114,7 +118,9 @@ def bootstrap_interval(
         Their Application", section 5.2, 1997.
     """
     level = checked_fraction("level", level)
-    checked_count("num_resamples", num_resamples)
+    checked_count("num_resamples", num_resamples, maximum=MOST_RESAMPLES)
+    checked_count("seed", seed, minimum=0)
+    checked_function("statistic", statistic)
     checked_choice("method", method, ["basic", "percentile"])
     labels, probabilities, weight = _arrays(*flatten_examples(labels, probabilities, sample_weight, axis=axis))
     check_some_weight(weight)
@@ -194,7 +200,9 @@ def calibration_test(
         Model Calibration in Classification", 2019. There the predictions are resampled too.
     """
     level = checked_fraction("level", level)
-    checked_count("num_resamples", num_resamples)
+    checked_count("num_resamples", num_resamples, maximum=MOST_RESAMPLES)
+    checked_count("seed", seed, minimum=0)
+    checked_function("statistic", statistic)
     labels, p, weight = _arrays(*probability_examples(labels, probabilities, sample_weight, axis))
     check_outcomes(labels, weight, binary=p.ndim == 1)
     times = weight.astype("int64") if _are_counts(weight) else (weight != 0).astype("int64")

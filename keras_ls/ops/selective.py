@@ -68,7 +68,8 @@ def risk_coverage_area_of_groups(statistics):
         Two right, then three of which one is wrong: `(0 + 0 + (1/3)/3 + (2/3)/4 + 1/5) / 5`.
 
         >>> import keras_ls as kls
-        >>> round(float(kls.ops.risk_coverage_area_of_groups([[2.0, 3.0], [0.0, 1.0]])), 6)
+        >>> from keras_ls.ops.selective import risk_coverage_area_of_groups
+        >>> round(float(risk_coverage_area_of_groups([[2.0, 3.0], [0.0, 1.0]])), 6)
         0.095556
     """
     size, failed = K.unstack(to_accumulation_dtype(statistics), 2)

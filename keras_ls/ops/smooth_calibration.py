@@ -74,7 +74,8 @@ def node_statistics(confidence, accuracy, weight):
 
     Examples:
         >>> import keras_ls as kls
-        >>> statistics = kls.ops.node_statistics([0.5], [1.0], [2.0])  # half-way between two nodes
+        >>> from keras_ls.ops.smooth_calibration import node_statistics
+        >>> statistics = node_statistics([0.5], [1.0], [2.0])  # half-way between two nodes
         >>> [float(v) for v in statistics[8191:8193]], float(statistics[-1])
         ([0.5, 0.5], 2.0)
     """
@@ -105,8 +106,10 @@ def smooth_calibration_error_of_nodes(statistics, bandwidth=None):
 
     Examples:
         >>> import keras_ls as kls
-        >>> statistics = kls.ops.node_statistics([0.7, 0.7], [0.0, 1.0], [1.0, 1.0])
-        >>> round(float(kls.ops.smooth_calibration_error_of_nodes(statistics)), 6)
+        >>> from keras_ls.ops.smooth_calibration import smooth_calibration_error_of_nodes
+        >>> from keras_ls.ops.smooth_calibration import node_statistics
+        >>> statistics = node_statistics([0.7, 0.7], [0.0, 1.0], [1.0, 1.0])
+        >>> round(float(smooth_calibration_error_of_nodes(statistics)), 6)
         0.2
     """
     statistics = to_accumulation_dtype(statistics)

@@ -6,7 +6,7 @@ from keras import ops as K
 
 from keras_ls.ops._inputs import dropped, flatten_examples
 from keras_ls.ops._tensors import as_tensor
-from keras_ls.ops.checks import check_no_nan, check_some_weight
+from keras_ls.ops.checks import check_no_nan, check_some_weight, concrete
 from keras_ls.ops.float64 import matmul, mean
 from keras_ls.ops.precision import to_accumulation_dtype
 
@@ -61,6 +61,7 @@ def estimate_smoothing(logits, labels, sample_weight=None) -> SmoothingEstimate:
     left = matmul(K.transpose(labels - K.softmax(logits, axis=-1)), share)
     asked = matmul(K.transpose(labels - 1 / logits.shape[-1]), share)
     product, square = K.sum(left * asked), K.sum(asked * asked)
+    _check_defined(square, "They are all equal, or too large to be squared.")
     return SmoothingEstimate(product / square, product / K.sqrt(K.sum(left * left) * square))
 
 
@@ -97,7 +98,11 @@ def wrong_logit_variance(logits, labels, sample_weight=None):
     middle = K.sum(wrong * logits, axis=-1) / count
     variance = K.sum(wrong * K.square(logits - middle[:, None]), axis=-1) / count
     gap = K.sum(labels * logits, axis=-1) - middle
-    return K.sum(weight * variance) / K.sum(weight * gap * gap)
+    squares = K.sum(weight * gap * gap)
+    _check_defined(
+        squares, "The label's lies on the mean of the others in every row, or they are too large to be squared."
+    )
+    return K.sum(weight * variance) / squares
 
 
 def _examples(labels, logits, sample_weight):
@@ -112,3 +117,9 @@ def _examples(labels, logits, sample_weight):
     if len(labels.shape) == 1:
         labels = K.one_hot(K.cast(labels, "int32"), logits.shape[-1])
     return K.cast(labels, logits.dtype), logits, K.cast(weight, logits.dtype)
+
+
+def _check_defined(square, why):
+    known = concrete(square)
+    if known is not None and not 0 < known < float("inf"):
+        raise ValueError(f"Expected `logits` that differ. Received: a sum of squares of {known:g}. {why}")

@@ -2,8 +2,8 @@
 
 from keras import ops as K
 
-from keras_ls.ops._tensors import as_logits
-from keras_ls.ops.checks import check_same_shape
+from keras_ls.ops._tensors import as_logit_pair, as_logits
+from keras_ls.ops.checks import checked_flag
 from keras_ls.ops.float64 import mean
 from keras_ls.ops.precision import at_least_float32, few_epsilons
 
@@ -76,9 +76,8 @@ def squared_logit_error(teacher_logits, student_logits, center=False, standardiz
     Reference:
         Ba and Caruana, "Do Deep Nets Really Need to Be Deep?", 2014.
     """
-    names = ("teacher_logits", teacher_logits), ("student_logits", student_logits)
-    teacher, student = (as_logits(name, x, axis, finite=True) for name, x in names)
-    check_same_shape(teacher, student)
+    center, standardize = checked_flag("center", center), checked_flag("standardize", standardize)
+    teacher, student = as_logit_pair(teacher_logits, student_logits, axis, finite=True)
     return squared_error_core(teacher, student, center, standardize)
 
 

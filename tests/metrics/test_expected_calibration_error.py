@@ -4,6 +4,7 @@ from keras import ops as K
 
 import keras_ls as kls
 from keras_ls import ops
+from keras_ls.ops.fine_cells import fine_cell_index
 from tests.metrics.streams import each_way, streamed, traced
 from tests.ops import plain_forms
 from tests.ops.test_calibration import KUMAR_P, KUMAR_Y, predictions
@@ -104,7 +105,7 @@ def confidences(kind):
 def share_at_edges(p, num_bins, closed, num_cells=4096):
     """The fraction of the examples that share the cell of an edge, but not its confidence."""
     index = np.array(plain_forms.quantile_index(p, num_bins, closed))
-    cell = K.convert_to_numpy(ops.fine_cell_index(p, num_cells))
+    cell = K.convert_to_numpy(fine_cell_index(p, num_cells))
     # an edge is the lowest (highest) confidence beside it
     beside = [p[index >= k] if closed == "left" else p[index < k] for k in range(1, num_bins)]
     edges = {x.min() if closed == "left" else x.max() for x in beside if x.size}

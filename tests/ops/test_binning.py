@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keras.ops import convert_to_numpy, convert_to_tensor
 
-from keras_ls import ops
+from keras_ls.ops.binning import bin_statistics, merge_into_quantile_bins, quantile_bin_index, uniform_bin_index
 from tests.ops import plain_forms
 from tests.precision import digits
 
@@ -31,7 +31,7 @@ def test_every_edge_and_its_neighbours(dtype, closed):
         # [m/B, (m+1)/B) and 1.0 in the last; (m/B, (m+1)/B] and 0.0 in the first
         on_edge = [*m, num_bins - 1] if closed == "left" else [0, *m]
         values, expected = np.concatenate([edges, above, below]), np.concatenate([on_edge, m, m])
-        index = ops.uniform_bin_index(convert_to_tensor(values), num_bins, closed)
+        index = uniform_bin_index(convert_to_tensor(values), num_bins, closed)
         assert keras.backend.standardize_dtype(index.dtype) == "int32"
         np.testing.assert_array_equal(index, expected, err_msg=f"{num_bins} bins, {closed}, {dtype}")
 
@@ -41,8 +41,8 @@ def test_three_tenths(dtype):
     # int(.3 / .1) is 2; so is int(.6 / .1) 5
     assert int(0.3 / 0.1) == 2
     tenths = convert_to_tensor(np.array([0.3, 0.6, 0.7], DTYPES[dtype]))
-    np.testing.assert_array_equal(ops.uniform_bin_index(tenths, 10), [3, 6, 7])
-    np.testing.assert_array_equal(ops.uniform_bin_index(tenths, 10, "right"), [2, 5, 6])
+    np.testing.assert_array_equal(uniform_bin_index(tenths, 10), [3, 6, 7])
+    np.testing.assert_array_equal(uniform_bin_index(tenths, 10, "right"), [2, 5, 6])
 
 
 @pytest.mark.parametrize("closed", CLOSED)
@@ -50,19 +50,19 @@ def test_random_confidences_against_the_walk(closed):
     values = np.random.default_rng(0).random(500)
     for num_bins in (1, 7, 15, 30):
         expected = [plain_forms.uniform_index(v, num_bins, closed) for v in values]
-        np.testing.assert_array_equal(ops.uniform_bin_index(values, num_bins, closed), expected)
+        np.testing.assert_array_equal(uniform_bin_index(values, num_bins, closed), expected)
 
 
 def test_any_shape():
-    index = ops.uniform_bin_index([[0.1, 1.0], [0.3, 0.75]], 4)
+    index = uniform_bin_index([[0.1, 1.0], [0.3, 0.75]], 4)
     np.testing.assert_array_equal(index, [[0, 3], [1, 3]])
-    assert ops.uniform_bin_index(0.5, 4).shape == ()
+    assert uniform_bin_index(0.5, 4).shape == ()
 
 
 def test_integer_and_boolean_confidences():
     # 0 and 1 are the first and the last bin, whatever their type
-    np.testing.assert_array_equal(ops.uniform_bin_index([0, 1], 15), [0, 14])
-    np.testing.assert_array_equal(ops.uniform_bin_index(np.array([False, True]), 15), [0, 14])
+    np.testing.assert_array_equal(uniform_bin_index([0, 1], 15), [0, 14])
+    np.testing.assert_array_equal(uniform_bin_index(np.array([False, True]), 15), [0, 14])
 
 
 # equal mass ---------------------------------------------------------------------------------------------------------
@@ -70,7 +70,7 @@ def test_integer_and_boolean_confidences():
 
 def quantile(values, num_bins, closed="left", weight=None):
     weight = np.ones(len(values)) if weight is None else weight
-    return convert_to_numpy(ops.quantile_bin_index(values, weight, num_bins, closed)).tolist()
+    return convert_to_numpy(quantile_bin_index(values, weight, num_bins, closed)).tolist()
 
 
 @pytest.mark.parametrize("closed", CLOSED)
@@ -123,16 +123,16 @@ def test_bin_statistics_against_bincount_on_a_million():
     n = 1_000_000
     confidence = rng.random(n, dtype="float32")
     accuracy, weight = rng.integers(0, 2, n), rng.integers(0, 3, n).astype("float32")
-    index = ops.uniform_bin_index(confidence, 15)
+    index = uniform_bin_index(confidence, 15)
     expected = [np.bincount(index, v, 15) for v in (weight, weight * accuracy, weight.astype("float64") * confidence)]
     np.testing.assert_allclose(
-        ops.bin_statistics(index, confidence, accuracy, weight, 15), expected, rtol=digits(1e-12, 1e-4)
+        bin_statistics(index, confidence, accuracy, weight, 15), expected, rtol=digits(1e-12, 1e-4)
     )
 
 
 def test_bin_statistics_by_hand():
     # bin 0: weights 1 and 3, hits 1 and .5, confidences .2 and .4; bin 1 empty; in bin 2 a dropped NaN beside weight 2
-    got = ops.bin_statistics([0, 0, 2, 2], [0.2, 0.4, np.nan, 0.9], [1, 0.5, np.nan, 0], [1, 3, 0, 2], 3)
+    got = bin_statistics([0, 0, 2, 2], [0.2, 0.4, np.nan, 0.9], [1, 0.5, np.nan, 0], [1, 3, 0, 2], 3)
     np.testing.assert_allclose(got, [[4, 0, 2], [2.5, 0, 0], [1.4, 0, 1.8]], rtol=1e-6)
 
 
@@ -149,7 +149,7 @@ def test_merged_cells_equal_quantile_bins_of_their_examples(closed):
         index = plain_forms.quantile_index(values, num_bins, closed)
         expected = [np.bincount(index, w, num_bins) for w in (np.ones(300), hit, values)]
         np.testing.assert_allclose(
-            ops.merge_into_quantile_bins(fine, num_bins, closed), expected, rtol=digits(1e-12), atol=0
+            merge_into_quantile_bins(fine, num_bins, closed), expected, rtol=digits(1e-12), atol=0
         )
 
 
@@ -163,7 +163,7 @@ def test_tables_of_cells_are_merged_row_by_row(closed):
     counts[3, :-1] = 0
     counts[4] = 0
     fine = np.stack([counts, counts * rng.random((5, 20)), counts * np.linspace(0, 1, 20)])
-    merged = convert_to_numpy(ops.merge_into_quantile_bins(fine, 6, closed))
+    merged = convert_to_numpy(merge_into_quantile_bins(fine, 6, closed))
     for row in range(5):
         cell = np.repeat(np.arange(20), counts[row].astype(int))
         index = np.array(plain_forms.quantile_index(cell, 6, closed), int) if cell.size else np.zeros(0, int)

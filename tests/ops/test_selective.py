@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from keras_ls import ops
-from keras_ls.ops.selective import _harmonic_difference
+from keras_ls.ops.selective import _harmonic_difference, risk_coverage_area_of_groups
 from tests.ops import plain_forms
 from tests.real_data import lenet_cifar10
 
@@ -73,8 +73,8 @@ def test_dense_targets_count_what_they_give_to_the_predicted_class():
 def test_groups_by_hand():
     # two wrong of two, nothing, then none wrong of two: (1/1 + 2/2 + 2/3 + 2/4) / 4
     groups = [[2.0, 0.0, 2.0], [2.0, 0.0, 0.0]]
-    assert float(ops.risk_coverage_area_of_groups(groups)) == approx((1 + 1 + 2 / 3 + 2 / 4) / 4)
-    assert float(ops.risk_coverage_area_of_groups([[0.0, 0.0], [0.0, 0.0]])) == 0
+    assert float(risk_coverage_area_of_groups(groups)) == approx((1 + 1 + 2 / 3 + 2 / 4) / 4)
+    assert float(risk_coverage_area_of_groups([[0.0, 0.0], [0.0, 0.0]])) == 0
 
 
 @pytest.mark.parametrize(("start", "size"), [(0, 1), (0, 7), (3, 4), (1000, 1), (17, 900), (100_000, 3)])
