@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from keras_ls.data.prediction_names import FLAGS, LABELS, PREDICTIONS, WEIGHTS
+from keras_ls.data.prediction_names import FLAGS, LABELS, PREDICTIONS, WEIGHTS, few
 
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 # where the part of a name ends that others may begin with, too: at p_, p. or p( and between a letter and a number
@@ -21,7 +21,6 @@ NO_CLASS = {re.sub(r"[\W_]", "", name) for name in (*LABELS, *PREDICTIONS, *WEIG
     *("predictedlabel", "predclass", "predlabel", "top1", "argmax", "correct", "hit", "confidence", "maxprob"),
     *("score", "prob", "probability", "logit", "entropy", "loss", "nll", "margin", "uncertainty", "truelabel", "truth"),
 }
-SHOWN = 10  # names or labels in a message
 LEEWAY = 1e-2  # of sums of rounded probabilities
 
 
@@ -65,7 +64,7 @@ def match(table, from_logits, ignore_class, told):
     for label, row in first_rows.items():
         if label is None or label != label:
             where = table.where("labels", (row,))
-            raise ValueError(f"Expected `labels` without missing values or NaN. Received: none in {where}.")
+            raise ValueError(f"Expected `labels` without missing values or NaN. Received: a missing value in {where}.")
     keys = {label: _key(label) for label in first_rows}
     ignored = {label for label, key in keys.items() if ignore_class is not None and key == ignore_class}
     if len(ignored) == len(keys):
@@ -133,7 +132,7 @@ def _classes(table, wanted, from_logits, told):
                 _check_unseen(table, [k for k in range(count) if k not in seen], from_logits)
                 _warn_of_unseen(table, seen)
             return classes
-    shown = _few(names)
+    shown = few(names)
     if any(isinstance(key, str) for key in wanted):
         return _checked(
             {_key(name): k for k, name in enumerate(names)},
@@ -142,18 +141,18 @@ def _classes(table, wanted, from_logits, told):
             f"labels that are integers or names of class columns ({shown})",
         )
     if any(re.search(r"\d", name) or not isinstance(_key(name), str) for name in names):
-        others = [name for name in names if _is_usual(name) or _key(name) == name and not re.search(r"\d", name)]
-        advice = f"Leave out of the file what is no class, such as {_few(others)}. " if others else ""
+        others = [name for name in names if _is_usual(name) or not (re.search(r"\d", name) or _key(name) != name)]
+        advice = f"Leave out of the file what is no class, such as {few(others)}. " if others else ""
         raise ValueError(
             f"Expected labels that are the numbers in the names of the class columns ({shown}). Received: "
-            f"{_few(sorted(wanted))} in {table.path}, the first in {table.where('row', (min(wanted.values()),))}. "
+            f"{few(sorted(wanted))} in {table.path}, the first in {table.where('row', (min(wanted.values()),))}. "
             f"{advice}Number both alike; `--ignore-class` leaves examples out."
         )
     _checked(positions, wanted, table, f"labels that are names of class columns, or their positions from 0 ({shown})")
     if 0 not in wanted:
         raise ValueError(
             f"Expected labels that are names of class columns, or their positions from 0 ({shown}). Received: "
-            f"{_few(sorted(wanted))} in {table.path}, without 0, so that they may as well count from 1. Write names as "
+            f"{few(sorted(wanted))} in {table.path}, without 0, so that they may as well count from 1. Write names as "
             "labels, or numbers in the names of the columns."
         )
     if not told:
@@ -167,7 +166,7 @@ def _checked(classes, wanted, table, expected):
     if unknown:
         row = min(wanted[key] for key in unknown)
         raise ValueError(
-            f"Expected {expected}. Received: {_few(map(str, unknown))}, the first in {table.where('labels', (row,))}. "
+            f"Expected {expected}. Received: {few(unknown)}, the first in {table.where('labels', (row,))}. "
             "`--ignore-class` leaves examples out."
         )
     return classes
@@ -195,11 +194,11 @@ def _readings(names):
 
 
 def _shared(names):
-    """Lengths of the parts that all names begin with: 0, and those that end as a prefix does and hold a letter."""
+    """Lengths of the parts that all names begin with: 0, and those that end as a prefix does and are no number."""
     alike = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(min(names), max(names)))
     shared = "".join(letter for letter, _ in alike)
     ends = [part.end() for part in PART.finditer(names[0])]
-    return [0, *(end for end in ends if end <= len(shared) and any(map(str.isalpha, shared[:end])))]
+    return [0, *(end for end in ends if end <= len(shared) and shared[:end].strip("+-._0123456789"))]
 
 
 def _numbers(names):
@@ -239,7 +238,7 @@ def _warn_of_unseen(table, seen):
     unseen = [name for k, name in enumerate(table.names) if k not in seen]
     if unseen:
         warnings.warn(
-            f"No example of {table.path} is of the class {_few(unseen)}. If a column is no class, leave it out of the "
+            f"No example of {table.path} is of the class {few(unseen)}. If a column is no class, leave it out of the "
             "file, or name the class columns: `--predictions NAMES`.",
             stacklevel=6,
         )
@@ -258,8 +257,3 @@ def _check_sums(p, where):
             f"{where('row', (row,))}. Leave out of the file what is no class; for several labels an example, calibrate "
             "each column by itself."
         )
-
-
-def _few(names):
-    names = [str(name) for name in names]
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

@@ -1,5 +1,6 @@
 """Labels, predictions and weights from the arrays of a `.npz` file, whatever its bytes are."""
 
+import contextlib
 import math
 import zipfile
 
@@ -62,28 +63,32 @@ def _found(labels, predictions, weight):
 
 def _headers(path):
     """`(dtype, shape)` of each array by its name, or None for one that cannot be read; other members are left alone."""
+    headers = {}
     try:
         with zipfile.ZipFile(path) as archive:
-            members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
-            headers = {member.filename.removesuffix(".npy"): _header(archive, member) for member in members}
-    except Exception as error:  # of zipfile, for bytes that are no archive, there are many kinds
+            for member in archive.infolist():
+                name = member.filename.removesuffix(".npy")
+                if name in headers:
+                    raise ValueError(f"{name} twice")
+                if name != member.filename:
+                    headers[name] = None
+                    with contextlib.suppress(Exception):  # one that is not needed may be damaged
+                        headers[name] = _header(archive, member)
+            if not headers:
+                raise ValueError("an archive without arrays")
+    except Exception as error:  # zipfile and what unpacks raise many kinds for bytes that are no archive
         raise ValueError(f"Expected arrays written by numpy.savez. Received: {path} ({_line(error)}).") from error
-    if not members:
-        raise ValueError(f"Expected arrays written by numpy.savez. Received: {path}, an archive without arrays.")
-    if len(headers) < len(members):
-        raise ValueError(f"Expected arrays of different names. Received: {path}, which has a name twice.")
     return headers
 
 
 def _header(archive, member):
-    try:
-        with archive.open(member) as file:
-            shape, _, dtype = HEADERS[np.lib.format.read_magic(file)](file)
-            size = member.file_size - file.tell()
-    except Exception:  # as in `_headers`; an array that is not needed may be damaged
-        return None
-    whole = dtype.hasobject or (min(shape, default=0) >= 0 and dtype.itemsize * math.prod(shape) == size)
-    return (dtype, shape) if whole else None
+    """`(dtype, shape)`, after an error for an array that is not as long as it says."""
+    with archive.open(member) as file:
+        shape, _, dtype = HEADERS[np.lib.format.read_magic(file)](file)
+        size = member.file_size - file.tell()
+    if not dtype.hasobject and (min(shape, default=0) < 0 or dtype.itemsize * math.prod(shape) != size):
+        raise ValueError(f"{dtype}{list(shape)} in {size} bytes")
+    return dtype, shape
 
 
 def _described(header):
@@ -94,8 +99,7 @@ def _read(path, name):
     try:
         with zipfile.ZipFile(path) as archive:
             member = archive.getinfo(f"{name}.npy")
-            if _header(archive, member) is None:
-                raise ValueError("a damaged header, or not as long as it says")
+            _header(archive, member)
             with archive.open(member) as file:
                 array = np.lib.format.read_array(file, allow_pickle=False)
     except Exception as error:  # as in `_headers`
@@ -114,8 +118,8 @@ def _real(values, what, path, name):
         raise ValueError(f"Expected `{what}` to be real numbers. Received: {values.dtype} in {path}, {name}.")
     if not values.ndim or not values.size:
         raise ValueError(
-            f"Expected `{what}` of at least one example. Received: {_described((values.dtype, values.shape))} in {path}, "
-            f"{name}."
+            f"Expected `{what}` of at least one example. Received: {_described((values.dtype, values.shape))} in "
+            f"{path}, {name}."
         )
     return values.astype("float64") if values.dtype.itemsize > 8 else values
 
@@ -137,9 +141,10 @@ def _labels(y, p, path, name, where):
             f"{name}."
         )
     y = _real(y, "labels", path, name)
-    if y.dtype.kind == "f" and np.isnan(y).any():
-        first = np.argwhere(np.isnan(y))[0]
-        raise ValueError(f"Expected `labels` without missing values or NaN. Received: nan in {where('labels', first)}.")
+    if not np.isfinite(y).all():
+        first = np.argwhere(~np.isfinite(y))[0]
+        received = f"{y[tuple(first)]} in {where('labels', first)}"
+        raise ValueError(f"Expected `labels` without missing values, NaN or infinity. Received: {received}.")
     if y.shape != leading:
         return y
     whole = np.floor(y) == y

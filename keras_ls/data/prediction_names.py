@@ -6,6 +6,7 @@ LABELS = ("labels", "label", "y_true", "targets", "target", "ground_truth", "y")
 PREDICTIONS = ("predictions", "y_pred", "outputs", "scores", "probs", "y_prob")
 WEIGHTS = ("sample_weight", "sample_weights", "weights", "weight")
 FLAGS = {True: "logits", False: "probabilities"}
+SHOWN, LONGEST = 10, 60  # names in a message, and characters of one
 
 
 def chosen(what, asked, usual, names, path, others=None, held=None):
@@ -30,10 +31,17 @@ def chosen(what, asked, usual, names, path, others=None, held=None):
         return None
     found = found or others
     if len(found) != 1:
-        shown = ", ".join(f"{name} {(held or {}).get(name, '')}".strip() for name in names)
+        shown = few(f"{name} {(held or {}).get(name, '')}".strip() for name in names)
         option = f"--{what.replace('_', '-')}"
         raise ValueError(
-            f"Expected one usual name ({', '.join(usual)}), or `{option} NAME`, to tell which are the {what}. "
-            f"Received: {shown} in {path}."
+            f"Expected one usual name of `{what}` ({', '.join(usual)}), or `{option} NAME`. Received: "
+            f"{shown or 'nothing'} in {path}."
         )
     return found[0]
+
+
+def few(names):
+    """The first of many names, each in the room that a message has."""
+    names = [str(name) for name in names]
+    shown = [name if len(name) <= LONGEST else f"{name[: LONGEST - 3]}..." for name in names[:SHOWN]]
+    return ", ".join(shown) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

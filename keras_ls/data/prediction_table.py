@@ -7,7 +7,7 @@ import fnmatch
 import numpy as np
 
 from keras_ls.data.class_columns import Table, match
-from keras_ls.data.prediction_names import FLAGS, LABELS, WEIGHTS, chosen
+from keras_ls.data.prediction_names import FLAGS, LABELS, WEIGHTS, chosen, few
 from keras_ls.ops.checks import checked_choice
 
 NO_CLASS_ADVICE = "Leave out of the file what is no class, or name the class columns: `--predictions NAMES`."
@@ -22,6 +22,8 @@ def read_csv(path, from_logits, labels, predictions, sample_weight, ignore_class
             line, names = next(lines, (1, None))
             if names is None:
                 raise ValueError(f"Expected a line of column names. Received: {path}, which is empty.")
+            if any("\0" in name for name in names):
+                raise UnicodeError("NUL, as UTF-16 has it")
             try:
                 label, weight, classes = _roles(names, [], from_logits, labels, predictions, sample_weight, path)
             except ValueError as error:
@@ -97,7 +99,7 @@ def _refuse_cell(row, names, weight, place):
             expected = "to be real numbers" if cell else "without missing values or NaN"
             advice = f" {NO_CLASS_ADVICE}" if cell and name != weight else ""
             raise ValueError(
-                f"Expected `{what}` {expected}. Received: {repr(cell) if cell else 'an empty cell'} in {place}, "
+                f"Expected `{what}` {expected}. Received: {few([repr(cell)]) if cell else 'an empty cell'} in {place}, "
                 f"column {name}.{advice}"
             )
 
@@ -109,41 +111,32 @@ def read_parquet(path, from_logits, labels, predictions, sample_weight, ignore_c
 
     try:
         file = parquet.ParquetFile(path)
-        written = {name.strip(): name for name in file.schema_arrow.names}
-        names = [name.strip() for name in file.schema_arrow.names]
+        written = file.schema_arrow.names
+        names = [name.strip() for name in written]
         lists = [name for name, kind in zip(names, file.schema_arrow.types) if _is_list(kind)]
         label, weight, classes = _roles(names, lists, from_logits, labels, predictions, sample_weight, path)
-        wanted = [name for name in (label, weight, *classes) if name is not None]
-        read = file.read(columns=[written[name] for name in wanted])
-        columns = {name: _plain(read.column(written[name])) for name in wanted}
-    except (pyarrow.ArrowException, OSError) as error:
-        raise ValueError(f"Expected a table with a row an example. Received: {path} ({error}).") from error
-    rows = range(len(columns[label]))
-    where = _place(path, label, weight, classes, lambda row: f"row {row} (counted from 0)")
-    kinds = {name: columns[name].type for name in wanted}
-    if _is_list(kinds[label]) or pyarrow.types.is_nested(kinds[label]):
-        raise ValueError(f"Expected one label a row. Received: {kinds[label]} in {path}, column {label}.")
-    as_list = any(name in lists for name in classes)
-    if not rows:
-        p = np.empty((0, len(classes)))
-    elif as_list:
-        p = _lists(columns[classes[0]], path, classes[0])
-    else:
-        p = np.stack([_numbers(columns[name], "predictions", path, name) for name in classes], axis=1)
-    return match(
-        Table(
+        wanted = [written[names.index(name)] for name in (label, weight, *classes) if name is not None]
+        read = file.read(columns=wanted)
+        columns = {name.strip(): _plain(read.column(name)) for name in wanted}
+        if pyarrow.types.is_nested(columns[label].type):
+            raise ValueError(f"Expected one label a row. Received: {columns[label].type} in {path}, column {label}.")
+        as_list = classes[0] in lists
+        if as_list:
+            p = _lists(columns[classes[0]], path, classes[0])
+        else:
+            p = np.stack([_numbers(columns[name], "predictions", path, name) for name in classes], axis=1)
+        table = Table(
             labels=columns[label].to_pylist(),
             predictions=p,
             sample_weight=None if weight is None else _numbers(columns[weight], "sample_weight", path, weight),
             names=None if as_list else classes,
-            integers=[name for name in classes if pyarrow.types.is_integer(kinds[name])],
+            integers=[name for name in classes if pyarrow.types.is_integer(columns[name].type)],
             path=path,
-            where=where,
-        ),
-        from_logits,
-        ignore_class,
-        predictions is not None,
-    )
+            where=_place(path, label, weight, classes, lambda row: f"row {row} (counted from 0)"),
+        )
+    except (pyarrow.ArrowException, OSError, UnicodeError) as error:
+        raise ValueError(f"Expected a table with a row an example. Received: {path} ({error}).") from error
+    return match(table, from_logits, ignore_class, predictions is not None)
 
 
 def _is_list(kind):
@@ -172,7 +165,7 @@ def _numbers(column, what, path, name):
     if column.null_count:
         row = column.is_null().to_numpy().argmax()
         raise ValueError(
-            f"Expected `{what}` without missing values or NaN. Received: none in {path}, row {row} (counted from 0), "
+            f"Expected `{what}` without missing values or NaN. Received: a null in {path}, row {row} (counted from 0), "
             f"column {name}."
         )
     if pyarrow.types.is_decimal(column.type):
@@ -185,6 +178,8 @@ def _lists(column, path, name):
     import pyarrow
     import pyarrow.compute
 
+    if not len(column):
+        return np.empty((0, 1))
     lengths = pyarrow.compute.unique(pyarrow.compute.list_value_length(column)).to_pylist()
     if len(lengths) != 1 or not lengths[0]:
         raise ValueError(
@@ -199,7 +194,7 @@ def _lists(column, path, name):
         if chunk.null_count:
             row = (first + chunk.is_null().to_numpy().argmax()) // lengths[0]
             raise ValueError(
-                f"Expected `predictions` without missing values or NaN. Received: none in {path}, row {row} (counted "
+                f"Expected `predictions` without missing values or NaN. Received: a null in {path}, row {row} (counted "
                 f"from 0), column {name}."
             )
     keeps = chunks[0].type in (pyarrow.float32(), pyarrow.float64())
@@ -234,9 +229,7 @@ def _roles(names, lists, from_logits, labels, predictions, sample_weight, path):
     """Which columns are what: the name of the labels, that of the weights or None, and those of the classes."""
     twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else ()
     if twice:
-        raise ValueError(
-            f"Expected columns of different names. Received: {', '.join(map(repr, twice))} twice in {path}."
-        )
+        raise ValueError(f"Expected columns of different names. Received: {few(map(repr, twice))} twice in {path}.")
     labels, sample_weight = (name.strip() if name is not None else None for name in (labels, sample_weight))
     label = chosen("labels", labels, LABELS, names, path, ())
     weight = chosen("sample_weight", sample_weight, WEIGHTS, [name for name in names if name != label], path)
@@ -250,12 +243,12 @@ def _roles(names, lists, from_logits, labels, predictions, sample_weight, path):
     if not rest:
         raise ValueError(
             "Expected one column of labels, at most one of weights, and a column of numbers a class. Received: "
-            f"{', '.join(names)} in {path}."
+            f"{few(names)} in {path}."
         )
     if len(rest) > 1 and any(name in lists for name in rest):
         raise ValueError(
             "Expected, beside labels and weights, one column of lists or a column of numbers a class. Received: "
-            f"{', '.join(rest)} in {path}. Tell which holds the predictions: `--predictions NAME`."
+            f"{few(rest)} in {path}. Tell which holds the predictions: `--predictions NAME`."
         )
     if "" in rest:
         raise ValueError(
