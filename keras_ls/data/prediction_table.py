@@ -19,8 +19,9 @@ def read_csv(path, from_logits, labels, predictions, sample_weight, ignore_class
         reader = csv.reader(file, skipinitialspace=True, strict=True)
         try:
             lines = _lines(reader)
-            line, names = next(lines, (1, None))
-            if names is None:
+            line, names = next(lines, (1, []))
+            names = [name.strip() for name in names]
+            if not names:
                 raise ValueError(f"Expected a line of column names. Received: {path}, which is empty.")
             if any("\0" in name for name in names):
                 raise UnicodeError("NUL, as UTF-16 has it")
@@ -41,7 +42,7 @@ def _lines(reader):
     """Line numbers, from 1, and cells of the lines that are not blank."""
     for cells in reader:
         if len(cells) > 1 or "".join(cells).strip():
-            yield reader.line_num, [cell.strip() for cell in cells]
+            yield reader.line_num, cells
 
 
 def _advice_on_header(names, line):
@@ -66,13 +67,14 @@ def _cells(lines, path, names, label, weight, classes):
         row = [cells[i] for i in columns]
         try:
             numbers.extend(map(float, row))
-            readable = "".join(row).isascii() and not any("_" in cell for cell in row)  # float() takes 1_000, too
+            text = "".join(row)
+            readable = "_" not in text and text.isascii()  # float() also takes 1_000
         except ValueError:
             readable = False
         if not readable:
             _refuse_cell(row, [names[i] for i in columns], weight, f"{path}, line {line}")
-        integers = [i for i in integers if row[i].lstrip("+-").isdigit()]
-        texts.append(cells[position[label]])
+        integers = [i for i in integers if row[i].strip().lstrip("+-").isdigit()]
+        texts.append(cells[position[label]].strip())
         at.append(line)
     values = np.frombuffer(numbers, "float64").reshape(len(texts), len(columns))
     return Table(
@@ -88,7 +90,7 @@ def _cells(lines, path, names, label, weight, classes):
 
 def _refuse_cell(row, names, weight, place):
     """Raises `ValueError` for the first cell that is no number."""
-    for name, cell in zip(names, row):
+    for name, cell in zip(names, map(str.strip, row)):
         try:
             float(cell)
             wrong = "_" in cell or not cell.isascii()
