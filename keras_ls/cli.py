@@ -156,7 +156,10 @@ def calibrate(
     """Compares calibrators on predictions of any framework, cross-fitted: table, reliability diagrams, report."""
     if from_logits is None:
         raise ValueError("Expected `--logits` or `--probabilities`: what the predictions are is never guessed.")
-    read = kls.data.read_predictions(file, from_logits, labels, predictions, sample_weight, ignore_class)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        read = kls.data.read_predictions(file, from_logits, labels, predictions, sample_weight, ignore_class)
+    found, said = {}, {file.name: [str(warning.message) for warning in caught]}
     study = kls.studies.Recalibration(
         labels=read.labels,
         logits=kls.studies.logits_of(read.predictions, from_logits),
@@ -170,7 +173,6 @@ def calibrate(
     )
     out = out or pathlib.Path("runs/calibrate")
     out.mkdir(parents=True, exist_ok=True)
-    found, said = {}, {}
     with _bar() as progress:
         task = progress.add_task("", total=len(study.steps), study="calibrate")
         for name in study.steps:

@@ -90,7 +90,7 @@ def _cells(lines, path, names, label, weight, classes):
 
 def _refuse_cell(row, names, weight, place):
     """Raises `ValueError` for the first cell that is no number."""
-    for name, cell in zip(names, map(str.strip, row)):
+    for name, cell in zip(names, row):
         try:
             float(cell)
             wrong = "_" in cell or not cell.isascii()
@@ -98,10 +98,10 @@ def _refuse_cell(row, names, weight, place):
             wrong = True
         if wrong:
             what = "sample_weight" if name == weight else "predictions"
-            expected = "to be real numbers" if cell else "without missing values or NaN"
-            advice = f" {NO_CLASS_ADVICE}" if cell and name != weight else ""
+            expected = "to be real numbers" if cell.strip() else "without missing values or NaN"
+            advice = f" {NO_CLASS_ADVICE}" if cell.strip() and name != weight else ""
             raise ValueError(
-                f"Expected `{what}` {expected}. Received: {few([repr(cell)]) if cell else 'an empty cell'} in {place}, "
+                f"Expected `{what}` {expected}. Received: {few([repr(cell)]) if cell.strip() else 'an empty cell'} in {place}, "
                 f"column {name}.{advice}"
             )
 
