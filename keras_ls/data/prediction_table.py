@@ -98,11 +98,12 @@ def _refuse_cell(row, names, weight, place):
             wrong = True
         if wrong:
             what = "sample_weight" if name == weight else "predictions"
-            expected = "to be real numbers" if cell.strip() else "without missing values or NaN"
-            advice = f" {NO_CLASS_ADVICE}" if cell.strip() and name != weight else ""
+            if not cell.strip():
+                received = f"an empty cell in {place}, column {name}"
+                raise ValueError(f"Expected `{what}` without missing values or NaN. Received: {received}.")
+            advice = f" {NO_CLASS_ADVICE}" if name != weight else ""
             raise ValueError(
-                f"Expected `{what}` {expected}. Received: {few([repr(cell)]) if cell.strip() else 'an empty cell'} in {place}, "
-                f"column {name}.{advice}"
+                f"Expected `{what}` to be real numbers. Received: {few([repr(cell)])} in {place}, column {name}.{advice}"
             )
 
 
