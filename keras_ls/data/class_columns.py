@@ -22,6 +22,7 @@ NO_CLASS = {re.sub(r"[\W_]", "", name) for name in (*LABELS, *PREDICTIONS, *WEIG
     *("score", "prob", "probability", "logit", "entropy", "loss", "nll", "margin", "uncertainty", "truelabel", "truth"),
 }
 LEEWAY = 1e-2  # of sums of rounded probabilities
+NO_CLASS_ADVICE = "Leave out of the file what is no class, or name the class columns: `--predictions NAMES`."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +72,9 @@ def match(table, from_logits, ignore_class, told):
         raise ValueError(
             f"Expected an example that is not ignored. Received: {table.path}, all of class {ignore_class}."
         )
-    wanted = {key: first_rows[label] for label, key in reversed(keys.items()) if label not in ignored}
+    wanted = {}
+    for label in (label for label in first_rows if label not in ignored):
+        wanted.setdefault(keys[label], first_rows[label])
     classes = _classes(table, wanted, from_logits, told)
 
     index = {label: -1 if label in ignored else classes[key] for label, key in keys.items()}
@@ -122,27 +125,29 @@ def _classes(table, wanted, from_logits, told):
             )
         return _checked(positions, wanted, table, f"labels 0 and 1 beside one class column ({names[0]})")
     _check_distinct(names, table.path)
+    text = any(isinstance(key, str) for key in wanted)
     for reading in _readings(names):
         classes = {_key(name): k for k, name in enumerate(reading)}
-        kinds = {isinstance(key, str) for key in wanted}
-        alike = told or all(isinstance(key, str) in kinds for key in classes.keys() - wanted.keys())
+        # beside labels that are numbers, a name that is none is no class
+        alike = told or text or not any(isinstance(key, str) for key in classes)
         if len(classes) == count and wanted.keys() <= classes.keys() and alike:
-            if not told and True in kinds and _numbers(names) is None:
+            if text and not told and _numbers(names) is None:
                 seen = {classes[key] for key in wanted}
-                _check_unseen(table, [k for k in range(count) if k not in seen], from_logits)
+                for k in set(range(count)) - seen:
+                    _check_looks(table, k, from_logits)
                 _warn_of_unseen(table, seen)
             return classes
     shown = few(names)
-    if any(isinstance(key, str) for key in wanted):
+    if text:
         return _checked(
             {_key(name): k for k, name in enumerate(names)},
             wanted,
             table,
-            f"labels that are integers or names of class columns ({shown})",
+            f"labels that are all integers, or all names of class columns ({shown})",
         )
     if any(re.search(r"\d", name) or not isinstance(_key(name), str) for name in names):
         others = [name for name in names if _is_usual(name) or not (re.search(r"\d", name) or _key(name) != name)]
-        advice = f"Leave out of the file what is no class, such as {few(others)}. " if others else ""
+        advice = f"{NO_CLASS_ADVICE} It may be {few(others)}. " if others else ""
         raise ValueError(
             f"Expected labels that are the numbers in the names of the class columns ({shown}). Received: "
             f"{few(sorted(wanted))} in {table.path}, the first in {table.where('row', (min(wanted.values()),))}. "
@@ -156,8 +161,9 @@ def _classes(table, wanted, from_logits, told):
             "labels, or numbers in the names of the columns."
         )
     if not told:
-        _check_unseen(table, range(count), from_logits)
-        _warn_of_unseen(table, set(map(int, wanted)))
+        for k in range(count):
+            _check_looks(table, k, from_logits)
+        _warn_of_unseen(table, set(map(int, wanted)), f", as labels are positions of the columns {shown}")
     return positions
 
 
@@ -215,31 +221,28 @@ def _order(names, count):
     return np.arange(count) if numbers is None or set(numbers) != set(range(count)) else np.argsort(numbers)
 
 
-def _check_unseen(table, columns, from_logits):
+def _check_looks(table, k, from_logits):
     """Raises `ValueError` for a column that no label names and that looks like something else than a class."""
-    for k in columns:
-        name, values = table.names[k], table.predictions[:, k]
+    name, values = table.names[k], table.predictions[:, k]
+    with np.errstate(invalid="ignore"):  # of infinity
         counts_rows = len(values) > 2 and (values - values[0] == np.arange(len(values))).all()
-        odd = from_logits and name in table.integers and len(table.integers) < len(table.names) and np.ptp(values) > 0
-        if counts_rows or odd or _is_usual(name):
-            looks = "an index" if counts_rows else "something else"
-            raise ValueError(
-                f"Expected every column but labels and weights to be a class. Received: a column {name!r}, which looks "
-                f"like {looks}, in {table.path}. Leave it out of the file, or name the class columns, "
-                "separated by commas: `--predictions NAMES`."
-            )
+    odd = from_logits and name in table.integers and len(table.integers) < len(table.names) and np.ptp(values) > 0
+    if counts_rows or odd or _is_usual(name):
+        raise ValueError(
+            f"Expected every column but labels and weights to be a class. Received: a column {name!r}, which looks "
+            f"like {'an index' if counts_rows else 'something else'}, in {table.path}. {NO_CLASS_ADVICE}"
+        )
 
 
 def _is_usual(name):
     return re.sub(r"[\W_]", "", name.casefold()) in NO_CLASS
 
 
-def _warn_of_unseen(table, seen):
+def _warn_of_unseen(table, seen, why=""):
     unseen = [name for k, name in enumerate(table.names) if k not in seen]
     if unseen:
         warnings.warn(
-            f"No example of {table.path} is of the class {few(unseen)}. If a column is no class, leave it out of the "
-            "file, or name the class columns: `--predictions NAMES`.",
+            f"No example of {table.path} is of the class {few(unseen)}{why}. {NO_CLASS_ADVICE}",
             stacklevel=6,
         )
 
@@ -254,6 +257,5 @@ def _check_sums(p, where):
         row = wrong.argmax()
         raise ValueError(
             f"Expected `--probabilities` that sum to 1 in every row. Received: a sum of {total[row]:.4g} in "
-            f"{where('row', (row,))}. Leave out of the file what is no class; for several labels an example, calibrate "
-            "each column by itself."
+            f"{where('row', (row,))}. {NO_CLASS_ADVICE} For several labels an example, calibrate each column by itself."
         )

@@ -6,11 +6,9 @@ import fnmatch
 
 import numpy as np
 
-from keras_ls.data.class_columns import Table, match
+from keras_ls.data.class_columns import NO_CLASS_ADVICE, Table, match
 from keras_ls.data.prediction_names import FLAGS, LABELS, WEIGHTS, chosen, few
 from keras_ls.ops.checks import checked_choice
-
-NO_CLASS_ADVICE = "Leave out of the file what is no class, or name the class columns: `--predictions NAMES`."
 
 
 def read_csv(path, from_logits, labels, predictions, sample_weight, ignore_class):
@@ -101,10 +99,9 @@ def _refuse_cell(row, names, weight, place):
             if not cell.strip():
                 received = f"an empty cell in {place}, column {name}"
                 raise ValueError(f"Expected `{what}` without missing values or NaN. Received: {received}.")
+            received = f"{few([repr(cell)])} in {place}, column {name}"
             advice = f" {NO_CLASS_ADVICE}" if name != weight else ""
-            raise ValueError(
-                f"Expected `{what}` to be real numbers. Received: {few([repr(cell)])} in {place}, column {name}.{advice}"
-            )
+            raise ValueError(f"Expected `{what}` to be real numbers. Received: {received}.{advice}")
 
 
 def read_parquet(path, from_logits, labels, predictions, sample_weight, ignore_class):
@@ -233,12 +230,12 @@ def _roles(names, lists, from_logits, labels, predictions, sample_weight, path):
     twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else ()
     if twice:
         raise ValueError(f"Expected columns of different names. Received: {few(map(repr, twice))} twice in {path}.")
-    labels, sample_weight = (name.strip() if name is not None else None for name in (labels, sample_weight))
+    labels, sample_weight = (None if name is None else str(name).strip() for name in (labels, sample_weight))
     label = chosen("labels", labels, LABELS, names, path, ())
     weight = chosen("sample_weight", sample_weight, WEIGHTS, [name for name in names if name != label], path)
     rest = [name for name in names if name not in (label, weight)]
     if predictions is not None:
-        rest = _named(predictions.strip(), rest)
+        rest = _named(str(predictions).strip(), rest)
     elif any(name in lists for name in rest):
         # as in a .npz, of logits and probabilities the flag tells which
         flag, other = FLAGS[from_logits], FLAGS[not from_logits]

@@ -151,8 +151,11 @@ def test_positions_of_columns_without_numbers(tmp_path):
             r"Received: -0\.9, the first in .*mine\.csv, line 3, column label",
         ),
         ("label,cat,dog\n0,0.5,1.5\n99999999999999999999999,0.5,1.5\n", "Received: 99999999999999999999999, the first"),
-        ("label,cat,dog\n0,0.5,1.5\n" + "9" * 5000 + ",0.5,1.5\n", r"Received: 9{57}\.\.\., 0"),
-        ("label,cat,dog\nTrue,0.5,1.5\nmaybe,0.5,1.5\n", r"names of class columns \(cat, dog\)\. Received: maybe, 1, "),
+        (
+            "label,cat,dog\n0,0.5,1.5\n" + "9" * 5000 + ",0.5,1.5\n",
+            r"all integers, or all names .*Received: 0, 9{57}\.\.\., the first in",
+        ),
+        ("label,cat,dog\nTrue,0.5,1.5\nmaybe,0.5,1.5\n", r"names of class columns \(cat, dog\)\. Received: 1, maybe, "),
         ("label,1,1.0\n1,0.5,1.5\n", r"Received: 1 and 1\.0 in .*one number"),
         ("y,probability\n2,0.5\n", r"labels 0 and 1 beside one class column \(probability\)\. Received: 2, .*line 2"),
         ("y,dog\ndog,0.5\n", r"labels 0 and 1.*Received: dog"),
@@ -177,7 +180,9 @@ def test_labels_that_are_no_classes(tmp_path, text, message):
         ("Predicted Class,label,a,b\n0.0,0,1.5,2.0\n", "a column 'Predicted Class'"),
         ("label,a,b,confidence\na,1.5,2.0,0.6\nb,2.5,0.5,0.9\n", "a column 'confidence'"),
         ("label,a,b,Weight\na,1.5,2.0,0.6\nb,2.5,0.5,0.9\n", "a column 'Weight'"),
-        ("label,class_0,class_1,speed\n0,1.5,2.0,0.6\n1,2.5,0.5,0.9\n", "no class, such as speed"),
+        ("label,class_0,class_1,speed\n0,1.5,2.0,0.6\n1,2.5,0.5,0.9\n", "It may be speed"),
+        ("label,0,1,speed\n0,1.5,2.0,0.6\n1,2.5,0.5,0.9\n", r"\(0, 1, speed\).*It may be speed"),
+        ("label,True,False,speed\nTrue,1.5,2.0,0.6\nFalse,2.5,0.5,0.9\n", "It may be speed"),
         ("label,class_0,class_1,fold_2\n0,1.5,2.0,1\n1,2.5,0.5,2\n", r"numbers in the names .*Received: 0, 1"),
         ("label,target,a,b\n0,0,1.5,2.0\n", "`--labels NAME`.*Received: label, target, a, b"),
         ("label,weight,weights,a,b\n0,1,1,1.5,2.0\n", "`--sample-weight NAME`.*Received: weight, weights, a, b"),
@@ -211,6 +216,16 @@ def test_a_class_without_an_example_is_warned_about(tmp_path):
         assert read_predictions(csv(tmp_path, text), True, predictions="cat,cow,dog").labels.tolist() == [0, 2]
         text = text.replace("cat", "c1").replace("cow", "c2").replace("dog", "c3")
         assert read_predictions(csv(tmp_path, text), True).labels.tolist() == [0, 2]
+
+
+def test_positions_without_an_example_are_warned_about(tmp_path):
+    message = "of the class dog, as labels are positions of the columns cat, cow, dog"
+    with pytest.warns(UserWarning, match=message):
+        file = read_predictions(csv(tmp_path, "label,cat,cow,dog\n0,0.5,1.5,2.5\n1,1.5,0.5,2.0\n"), True)
+    assert file.labels.tolist() == [0, 1]
+    with pytest.warns(UserWarning, match="of the class 7"):  # a number beside names
+        file = read_predictions(csv(tmp_path, "label,cat,7\ncat,0.5,1.5\n"), True)
+    assert file.class_names == ("cat", "7")
 
 
 def test_class_columns_that_the_user_names(tmp_path):
@@ -389,7 +404,10 @@ TWO = [[0.5, 1.5], [2.5, 0.5]]
             "to be real numbers. Received: bool in .*column b",
         ),
         ({"label": ["a", "b"], "a": [0.5, None], "b": [0.5, 1.5]}, r"a null in .*row 1 .*column a"),
-        ({"label": [1, 0], "0": [0.5, 1.5], "1": [0.5, 1.5], "__index_level_0__": [7, 3]}, "such as __index_level_0__"),
+        (
+            {"label": [1, 0], "0": [0.5, 1.5], "1": [0.5, 1.5], "__index_level_0__": [7, 3]},
+            "It may be __index_level_0__",
+        ),
         ({"label": pa.array([], "int64"), "a": pa.array([], "float64"), "b": pa.array([], "float64")}, "one example"),
         ({"label": pa.array([], "int64"), "a": pa.array([], pa.list_(pa.float64()))}, "at least one example"),
         (pa.table([[0, 1], [0.5, 1.5], [0.5, 1.5]], names=["label", "a", " a"]), "'a' twice in .*mine.parquet"),
