@@ -156,6 +156,7 @@ def calibrate(
     """Compares calibrators on predictions of any framework, cross-fitted: table, reliability diagrams, report."""
     if from_logits is None:
         raise ValueError("Expected `--logits` or `--probabilities`: what the predictions are is never guessed.")
+    file = file.expanduser()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         read = kls.data.read_predictions(file, from_logits, labels, predictions, sample_weight, ignore_class)

@@ -84,10 +84,8 @@ def read_predictions(path, from_logits, labels=None, predictions=None, sample_we
             f"Expected a file of predictions. Received: {path}, "
             f"which is {'no file but a directory' if path.is_dir() else 'not there'}."
         )
-    read = READERS[path.suffix.lower()]
-    found, where = read(
-        path, from_logits, labels, predictions, sample_weight, checked_class("ignore_class", ignore_class)
-    )
+    read, ignore_class = READERS[path.suffix.lower()], checked_class("ignore_class", ignore_class)
+    found, where = read(path, bool(from_logits), labels, predictions, sample_weight, ignore_class)
     _check_predictions(found["predictions"], from_logits, where)
     if found["sample_weight"] is not None:
         _check_weights(found["sample_weight"], where)
