@@ -29,7 +29,7 @@ def read_arrays(path, from_logits, labels, predictions, sample_weight, ignore_cl
         return f"{path}, {names[what]}[{', '.join(map(str, index))}]"
 
     p = _real(_read(path, prediction_name), "predictions", path, prediction_name)
-    if p.ndim == 1 and p.dtype.kind in "iub":
+    if p.dtype.kind == "b" or (p.ndim == 1 and p.dtype.kind in "iu"):
         raise ValueError(
             f"Expected `predictions` that are scores. Received: {held[prediction_name]} in {path}, {prediction_name}, "
             "which are predicted classes. Scores are floating-point numbers, one a class or one of the positive class."

@@ -452,6 +452,7 @@ def test_arrays_that_are_not_clear(tmp_path):
         ({"labels": np.array([{}, 1, 2])}, r"written by numpy\.savez.*mine\.npz, labels.*allow_pickle"),
         ({"logits": LOGITS.astype(complex)}, r"`predictions` to be real numbers\. Received: complex128 in .*logits"),
         ({"logits": LABELS}, r"scores\. Received: int64\[3\] in .*mine\.npz, logits, which are predicted classes"),
+        ({"logits": LOGITS > 2}, r"scores\. Received: bool\[3, 3\] in .*mine\.npz, logits"),
         ({"logits": np.where(LOGITS == 4, np.nan, LOGITS)}, r"Received: nan in .*mine\.npz, logits\[2, 2\]"),
         (
             {"logits": np.where(LOGITS == 4, np.inf, LOGITS)},
