@@ -112,7 +112,8 @@ def checked_prior(prior, num_classes=None):
     if prior is None:
         return None
     try:
-        values = np.asarray(prior, dtype="float64")
+        values = np.asarray(prior)
+        values = np.empty(0) if values.dtype.kind == "c" else values.astype("float64")
     except (TypeError, ValueError):
         values = np.empty(0)
     if values.ndim != 1 or values.size < 2 or not np.all(values >= 0) or abs(values.sum() - 1.0) > 1e-3:
@@ -131,7 +132,8 @@ def checked_prior(prior, num_classes=None):
 def checked_rates(prior, num_labels=None):
     """Returns rates of binary labels, one number or one a label, as float64 NumPy, or raises `ValueError`."""
     try:
-        rates = np.asarray(prior, dtype="float64")
+        rates = np.asarray(prior)
+        rates = np.full((1, 1), np.nan) if rates.dtype.kind == "c" else rates.astype("float64")
     except (TypeError, ValueError):
         rates = np.full((1, 1), np.nan)
     if rates.ndim > 1 or not np.all((rates >= 0) & (rates <= 1)):
