@@ -153,10 +153,14 @@ def calibrate(
     """Compares calibrators on predictions of any framework, cross-fitted: table, reliability diagrams, report."""
     if from_logits is None:
         raise ValueError("Expected `--logits` or `--probabilities`: what the predictions are is never guessed.")
-    read = kls.data.read_predictions(file, from_logits, labels, predictions, sample_weight)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        read = kls.data.read_predictions(file, from_logits, labels, predictions, sample_weight)
+        logits = kls.studies.logits_of(read.predictions, from_logits)
+    said = {file.name: dict.fromkeys(str(warning.message) for warning in caught)}
     study = kls.studies.Recalibration(
         labels=read.labels,
-        logits=kls.studies.logits_of(read.predictions, from_logits),
+        logits=logits,
         sample_weight=read.sample_weight,
         source=file.name,
         folds=folds,
@@ -168,7 +172,7 @@ def calibrate(
     )
     out = out or pathlib.Path("runs/calibrate")
     out.mkdir(parents=True, exist_ok=True)
-    found, said = {}, {}
+    found = {}
     with _bar() as progress:
         task = progress.add_task("", total=len(study.steps), study="calibrate")
         for name in study.steps:

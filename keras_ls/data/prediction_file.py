@@ -7,6 +7,7 @@ import zipfile
 
 import numpy as np
 
+from keras_ls.ops._logits import LogitsCheck
 from keras_ls.ops.checks import checked_choice
 
 SUFFIXES = (".npz", ".csv", ".parquet")
@@ -41,7 +42,8 @@ def read_predictions(path, from_logits, labels=None, predictions=None, sample_we
 
     Args:
         path: the file.
-        from_logits: which of two arrays to read where a file has both `logits` and `probabilities`.
+        from_logits: whether the predictions are logits; it warns where they are not. Of a file that has both `logits`
+            and `probabilities` it says which to read.
         labels: name of the labels; None looks for a usual name, or else for the only array that can be meant.
         predictions: name of the predictions, likewise; in a table of the column of lists.
         sample_weight: name of the weights; None takes `sample_weight` or `weight` where there is one.
@@ -69,8 +71,12 @@ def read_predictions(path, from_logits, labels=None, predictions=None, sample_we
         raise OSError(f"Expected a file of predictions. Received: {path}, which is not there.")
     usual = ("logits" if from_logits else "probabilities", *PREDICTIONS)
     if path.suffix.lower() == ".npz":
-        return _from_arrays(_read_npz(path), usual, labels, predictions, sample_weight)
-    return _from_columns(_read_table(path), usual, labels, predictions, sample_weight)
+        file = _from_arrays(_read_npz(path), usual, labels, predictions, sample_weight)
+    else:
+        file = _from_columns(_read_table(path), usual, labels, predictions, sample_weight)
+    if from_logits:
+        LogitsCheck("read_predictions", "Pass `from_logits=False`.").see(file.predictions)
+    return file
 
 
 def _read_npz(path):

@@ -6,10 +6,10 @@ from keras import ops as K
 from keras_ls import ops
 from keras_ls.losses.coefficient import Coefficient, number
 from keras_ls.losses.replica_exact_loss import ReplicaExactLoss
+from keras_ls.ops._logits import LogitsCheck, as_logits
 from keras_ls.ops.checks import checked_class, checked_fraction, checked_rates
 from keras_ls.ops.float64 import divide_no_nan, mean
 from keras_ls.ops.masks import is_not_ignored
-from keras_ls.ops.smoothing import probabilities_to_logits
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
@@ -75,6 +75,13 @@ class BinarySmoothedCrossentropy(ReplicaExactLoss):
         self.prior = None if prior is None else checked_rates(prior).tolist()
         self.from_logits = bool(from_logits)
         self.ignore_class = checked_class("ignore_class", ignore_class)
+        self.logits_check = LogitsCheck(type(self).__name__, multi_label=True)
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        """The reduced loss; warns where what it takes for logits are probabilities."""
+        if self.from_logits:
+            self.logits_check.see(y_pred)
+        return super().__call__(y_true, y_pred, sample_weight)
 
     def valid(self, y_true, y_pred):
         """Drops the examples of which no label is known."""
@@ -85,8 +92,7 @@ class BinarySmoothedCrossentropy(ReplicaExactLoss):
     def call(self, y_true, y_pred):
         """Per-example losses."""
         labels, logits = _one_a_label(y_true, y_pred)
-        if not self.from_logits:
-            logits = probabilities_to_logits(logits) - probabilities_to_logits(1.0 - logits)
+        logits = as_logits(logits, self.from_logits, binary=True)
         if self.ignore_class is None:
             losses = ops.binary_smoothed_crossentropy(labels, logits, self.label_smoothing.value, self.prior)
             return mean(losses, axis=-1)

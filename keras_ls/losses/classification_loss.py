@@ -3,9 +3,10 @@
 from keras import ops as K
 
 from keras_ls.losses.replica_exact_loss import ReplicaExactLoss
+from keras_ls.ops._logits import LogitsCheck, as_logits
 from keras_ls.ops.checks import checked_class
 from keras_ls.ops.masks import is_not_ignored
-from keras_ls.ops.smoothing import align_labels, classes_last, probabilities_to_logits
+from keras_ls.ops.smoothing import align_labels, classes_last
 
 
 class ClassificationLoss(ReplicaExactLoss):
@@ -27,6 +28,13 @@ class ClassificationLoss(ReplicaExactLoss):
         if checked_class("axis", axis) is None:
             raise ValueError("Expected `axis` to be an integer. Received: None.")
         self.axis = axis
+        self.logits_check = LogitsCheck(type(self).__name__)
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        """The reduced loss; warns where what it takes for logits are probabilities."""
+        if self.from_logits:
+            self.logits_check.see(y_pred, self.axis)
+        return super().__call__(y_true, y_pred, sample_weight)
 
     def valid(self, y_true, y_pred):
         """Drops the examples of `ignore_class`; dense targets have none."""
@@ -40,7 +48,7 @@ class ClassificationLoss(ReplicaExactLoss):
 
     def call(self, y_true, y_pred):
         """Per-example losses."""
-        logits = classes_last(y_pred if self.from_logits else probabilities_to_logits(y_pred), self.axis)
+        logits = classes_last(as_logits(y_pred, self.from_logits), self.axis)
         return self.losses(align_labels(y_true, logits, self.axis), logits)
 
     def losses(self, labels, logits):

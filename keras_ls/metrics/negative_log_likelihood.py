@@ -4,8 +4,8 @@ import keras
 
 from keras_ls import ops
 from keras_ls.metrics.streaming import StreamingMean
+from keras_ls.ops._logits import as_logits
 from keras_ls.ops.examples import as_two_classes
-from keras_ls.ops.smoothing import probabilities_to_logits
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
@@ -48,5 +48,5 @@ class NegativeLogLikelihood(StreamingMean):
     def values(self, labels, predictions):
         """Negative log-likelihood of each example."""
         labels, predictions = as_two_classes(labels, predictions, self.from_logits)
-        logits = predictions if self.from_logits else probabilities_to_logits(predictions)
+        logits = as_logits(predictions, self.from_logits)
         return ops.smoothed_crossentropy(labels, logits, 0.0)

@@ -3,6 +3,7 @@
 import keras
 from keras import ops as K
 
+from keras_ls.ops._logits import LogitsCheck
 from keras_ls.ops.calibration import NAN_ADVICE, check_probabilities
 from keras_ls.ops.checks import check_no_nan, checked_class
 from keras_ls.ops.examples import dropped, flatten_batch, to_probabilities
@@ -33,6 +34,7 @@ class StreamingMetric(keras.metrics.Metric):
         super().__init__(name=name, dtype=dtype)
         self.from_logits = bool(from_logits)
         self.ignore_class = checked_class("ignore_class", ignore_class)
+        self.logits_check = LogitsCheck(type(self).__name__)
         self._sums = None
         if state_shape is not None:
             self.build_state(state_shape)
@@ -50,6 +52,8 @@ class StreamingMetric(keras.metrics.Metric):
             y_pred: `[..., K]`, or `[N]` or `[N, 1]` for P(y=1). A Keras mask that it carries is honoured.
             sample_weight: one weight an example, or None.
         """
+        if self.from_logits:
+            self.logits_check.see(y_pred)
         mask, y_pred = get_keras_mask(y_pred), K.convert_to_tensor(y_pred)
         if 0 in y_pred.shape:
             return  # a replica's share of a short last batch

@@ -1,5 +1,6 @@
 """Pure functions on tensors, for every Keras backend: no state, no side effects."""
 
+from keras_ls.ops._logits import probabilities_to_logits
 from keras_ls.ops.binary_crossentropy import binary_smoothed_crossentropy
 from keras_ls.ops.binning import (
     bin_statistics,
@@ -75,6 +76,7 @@ __all__ = [
     "monotone_bins",
     "neural_collapse",
     "node_statistics",
+    "probabilities_to_logits",
     "project",
     "quantile_bin_index",
     "risk_coverage_area",

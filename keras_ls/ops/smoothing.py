@@ -1,6 +1,5 @@
 """Label smoothing: the smoothed target, what a teacher's softness amounts to, and labels aligned with predictions."""
 
-import keras
 import numpy as np
 from keras import ops as K
 
@@ -161,9 +160,3 @@ def pick(values, labels):
 def pick_inside(values, labels):
     """`values[..., labels]` of int32 labels that are known to be classes."""
     return K.squeeze(K.take_along_axis(values, K.expand_dims(labels, -1), axis=-1), axis=-1)
-
-
-def probabilities_to_logits(probabilities):
-    """`log p`, with p clipped to [ε, 1] for Keras's ε (1e-7); softmax gives the (renormalised) p back."""
-    p = at_least_float32(probabilities)
-    return K.log(K.clip(p, keras.config.epsilon(), 1.0))

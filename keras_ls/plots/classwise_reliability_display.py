@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from keras_ls.ops._logits import LogitsCheck
 from keras_ls.ops.calibration import NAN_ADVICE, checked_calibration_options
 from keras_ls.ops.checks import check_no_nan, check_some_weight, check_unit_interval, checked_count, concrete
 from keras_ls.ops.examples import flatten_examples, to_probabilities
@@ -107,6 +108,8 @@ class ClasswiseReliabilityDisplay:
             [0.4, 0.4]
         """
         checked_calibration_options(num_bins, binning, "l1", closed, False)
+        if from_logits:
+            LogitsCheck("ClasswiseReliabilityDisplay.from_predictions").see(logits)
         checked_count("max_panels", max_panels)
         labels, weight, p = _examples(labels, logits, from_logits, sample_weight)
         size = p.shape[1]
