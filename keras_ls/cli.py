@@ -160,10 +160,11 @@ def calibrate(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         read = kls.data.read_predictions(file, from_logits, labels, predictions, sample_weight, ignore_class)
-    found, said = {}, {file.name: [str(warning.message) for warning in caught]}
+        logits = kls.studies.logits_of(read.predictions, from_logits)
+    found, said = {}, {file.name: dict.fromkeys(str(warning.message) for warning in caught)}
     study = kls.studies.Recalibration(
         labels=read.labels,
-        logits=kls.studies.logits_of(read.predictions, from_logits),
+        logits=logits,
         sample_weight=read.sample_weight,
         source=file.name,
         folds=folds,

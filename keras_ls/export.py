@@ -15,8 +15,8 @@ import tensorflow as tf
 from keras import ops as K
 
 from keras_ls.distillation import Distiller
+from keras_ls.ops._logits import LogitsCheck, as_logits, is_binary
 from keras_ls.ops.precision import at_least_float32
-from keras_ls.ops.smoothing import probabilities_to_logits
 
 # what TensorFlow writes; anything else in the directory is the user's
 _SAVED_MODEL_PARTS = {
@@ -48,7 +48,8 @@ def export_saved_model(model, path, calibrator=None, from_logits=True):
             `keras_ls.Distiller`, the student is written.
         path: a local directory: new, empty, or a SavedModel to replace.
         calibrator: a `keras.layers.Layer` from logits to logits of the same shape, such as a fitted
-            `keras_ls.calibrators.TemperatureScaling`; None leaves the logits as they are.
+            `keras_ls.calibrators.TemperatureScaling`; None leaves the logits as they are. One of this package with
+            `from_logits=False` is given probabilities.
         from_logits: whether the model returns logits (default) or probabilities. The logits of probabilities are
             `log p`, or `log p - log(1 - p)` for a single one, with p clipped at Keras's epsilon, 1e-7.
 
@@ -61,6 +62,9 @@ def export_saved_model(model, path, calibrator=None, from_logits=True):
             layer, is not fitted or changes the shape; and for a path that holds anything but a SavedModel.
         OSError: where the path cannot be written.
         RuntimeError: on a Keras backend other than TensorFlow.
+
+    Warns:
+        UserWarning: for a model that ends in a softmax (or, of one logit, in a sigmoid), with `from_logits=True`.
 
     Examples:
         >>> import tempfile, keras, tensorflow as tf, keras_ls as kls
@@ -91,9 +95,23 @@ def export_saved_model(model, path, calibrator=None, from_logits=True):
         )
     target = _checked_target(path)
 
+    check = LogitsCheck("export_saved_model")
+    if from_logits:
+        check.see_model(model)
+
     def serve(inputs):
-        logits = _as_logits(_single_output(model(inputs, training=False)), from_logits)
-        return _outputs(logits if calibrator is None else _calibrated(calibrator, logits))
+        output = _single_output(model(inputs, training=False))
+        if from_logits:
+            check.see(output)
+        output = at_least_float32(output)
+        logits = as_logits(output, from_logits, is_binary(output))
+        if calibrator is None:
+            return _outputs(logits)
+        if not getattr(calibrator, "from_logits", True):
+            return _outputs(_calibrated(calibrator, _outputs(logits)["probabilities"] if from_logits else output))
+        if check.found and hasattr(calibrator, "logits_check"):
+            calibrator.logits_check.done = True  # of what is said already
+        return _outputs(_calibrated(calibrator, logits))
 
     with _quiet():
         archive = keras.export.ExportArchive()
@@ -176,15 +194,7 @@ def _single_output(outputs):
             "Expected logits or probabilities, floats of shape [N, K], [N, 1] or [N]. "
             f"Received: {output.dtype.name} of shape {tuple(output.shape)}."
         )
-    return at_least_float32(output)
-
-
-def _as_logits(output, from_logits):
-    if from_logits:
-        return output
-    if not _is_binary(output):
-        return probabilities_to_logits(output)
-    return probabilities_to_logits(output) - probabilities_to_logits(1.0 - output)
+    return output
 
 
 def _calibrated(calibrator, logits):
@@ -204,7 +214,7 @@ def _calibrated(calibrator, logits):
 
 
 def _outputs(logits):
-    if _is_binary(logits):
+    if is_binary(logits):
         probabilities = K.sigmoid(logits)
         z = logits if len(logits.shape) == 1 else K.squeeze(logits, axis=-1)
         confidence, decision = K.sigmoid(K.abs(z)), z > 0
@@ -217,10 +227,6 @@ def _outputs(logits):
         "confidence": confidence,
         "class": tf.cast(decision, "int64"),
     }
-
-
-def _is_binary(output):
-    return len(output.shape) == 1 or output.shape[-1] == 1
 
 
 def _checked_target(path):

@@ -11,6 +11,7 @@ class AffineCalibrator(Calibrator):
     `features`, a function of NumPy logits or None; and `mapped(inputs)`.
 
     Args:
+        from_logits: whether a call and `fit` are given logits or probabilities.
         name: name of the layer.
     """
 
@@ -37,10 +38,10 @@ class AffineCalibrator(Calibrator):
             variable.assign(value.astype("float32"))
         self.fit_report = found
 
-    def call(self, inputs):
+    def calibrated_logits(self, logits):
         """The calibrated logits."""
-        self.check_shape(inputs.shape)
-        return self.mapped(inputs)
+        self.check_shape(logits.shape)
+        return self.mapped(logits)
 
     def check_shape(self, shape):
         """Raises `ValueError` for logits of another number of classes than the layer was built for."""

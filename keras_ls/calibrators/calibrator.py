@@ -9,22 +9,24 @@ import numpy as np
 
 from keras_ls.calibrators.predictions import PredictionReader
 from keras_ls.ops._inputs import flatten_examples
+from keras_ls.ops._logits import LogitsCheck, as_logits, check_some_in_unit_interval, is_binary, logits_of_array
 
 
 class Calibrator(keras.layers.Layer):
     """A layer from logits to calibrated logits of the same shape, float32; masks pass through.
 
-    Subclasses give `call` and `fit_examples(labels, logits, weight)`, which sets their variables and `fit_report`, of
-    whose advice `fit` warns.
+    Subclasses give `calibrated_logits(logits)`, what a call returns, and `fit_examples(labels, logits, weight)`, which
+    sets their variables and `fit_report`, of whose advice `fit` warns.
 
     Args:
+        from_logits: whether a call and `fit` are given logits (default) or probabilities.
         name: name of the layer.
 
     Attributes:
         fit_report: what the last `fit` found; None before.
     """
 
-    def __init__(self, name=None, **kwargs):
+    def __init__(self, from_logits=True, name=None, **kwargs):
         # `dtype` and `trainable` are in the configuration that the base layer saves
         super().__init__(name=name, trainable=kwargs.pop("trainable", False), dtype="float32")
         kwargs.pop("dtype", None)
@@ -33,11 +35,17 @@ class Calibrator(keras.layers.Layer):
                 name for name in inspect.signature(type(self).__init__).parameters if name not in ("self", "kwargs")
             ]
             raise TypeError(f"Expected among {', '.join(known)}. Received: {', '.join(kwargs)}.")
+        self.from_logits = bool(from_logits)
+        self.logits_check = LogitsCheck(type(self).__name__)
+        self.took_probabilities = False  # for logits, in the last fit
         self.fit_report = None
         self.supports_masking = True
 
-    def fit(self, logits, labels=None, sample_weight=None, ignore_class=None, verbose="auto"):
+    def fit(self, logits, labels=None, sample_weight=None, ignore_class=None, verbose="auto", from_logits=None):
         """Fits the calibrator: `fit(logits, labels, sample_weight=None)` or `fit(model, dataset)`.
+
+        A model that ends in a softmax or sigmoid returns probabilities: fit it with `from_logits=False`. The fit is
+        then that of `ops.probabilities_to_logits` of them, the same as of the logits before the softmax.
 
         Logits of sequences, `[N, T, K]`, count as N·T examples. A model's Keras mask drops its padded steps; arrays
         carry no mask, and a `sample_weight` of 0 does the same. Of a model, up to 2²² logits are kept in memory; more
@@ -52,16 +60,20 @@ class Calibrator(keras.layers.Layer):
             ignore_class: integer label of examples that do not count, or None.
             verbose: whether passes of a model over a dataset show their progress: 1, 0, or "auto" for those that take
                 more than ten seconds.
+            from_logits: whether logits are given, or probabilities, to this fit and to every call after it; None
+                (default) for what the constructor said.
 
         Returns:
             The layer itself.
 
         Raises:
             ValueError: for shapes, labels or weights that do not fit, NaN or +inf logits, a label whose logit is -inf,
-                and no examples; for a dataset that would have to be read again and cannot be.
+                and no examples; for "probabilities" outside [0, 1]; for a dataset that would have to be read again and
+                cannot be.
 
         Warns:
-            UserWarning: where the data cannot tell the parameters, with what that says of them.
+            UserWarning: where the data cannot tell the parameters, with what that says of them; and where what is
+                taken for logits are probabilities.
 
         Examples:
             Two sequences of three steps, the second padded after its first:
@@ -72,20 +84,40 @@ class Calibrator(keras.layers.Layer):
             >>> round(scaling.temperature, 4), scaling.fit_report.weight  # 2 / log 3, of four steps
             (1.8205, 4.0)
         """
+        if from_logits is not None:
+            self.from_logits = bool(from_logits)
+        check = LogitsCheck(f"{type(self).__name__}.fit")
+        check.done = not self.from_logits
         if isinstance(logits, keras.Model):
             if labels is None or sample_weight is not None:
                 raise ValueError(
                     "Expected `fit(model, dataset)`, with weights in the dataset as (x, y, sample_weight). "
                     f"Received: {'no dataset' if labels is None else 'a third argument'}."
                 )
-            self.fit_predictions(PredictionReader(logits, ignore_class=ignore_class, verbose=verbose), labels)
+            reader = PredictionReader(
+                logits, ignore_class=ignore_class, verbose=verbose, from_logits=self.from_logits, logits_check=check
+            )
+            self.fit_predictions(reader, labels)
+            self._warn_of_advice()
         elif labels is None:
             raise ValueError("Expected `fit(logits, labels)` or `fit(model, dataset)`. Received: no labels.")
         else:
-            self.fit_examples(*_flat(logits, labels, sample_weight, ignore_class))
-        if self.fit_report is not None and self.fit_report.advice:
-            warnings.warn(self.fit_report.advice, stacklevel=2)
+            labels, logits, weight = _flat(logits, labels, sample_weight, ignore_class)
+            check.see(logits)
+            self.fit_flat(labels, logits, weight)
+        self.took_probabilities = check.found
+        self.logits_check.done |= check.found
         return self
+
+    def fit_flat(self, labels, predictions, weight):
+        """Fits flat NumPy arrays, as `fit_examples` has them, of logits or of probabilities."""
+        self.fit_examples(labels, logits_of_array(predictions, weight, self.from_logits), weight)
+        self._warn_of_advice()
+        return self
+
+    def _warn_of_advice(self):
+        if self.fit_report is not None and self.fit_report.advice:
+            warnings.warn(self.fit_report.advice, stacklevel=3)
 
     def fit_predictions(self, reader, dataset):
         """Fits what a model predicts: `fit_examples` of all, whose logits may lie in a file that is removed after."""
@@ -95,6 +127,22 @@ class Calibrator(keras.layers.Layer):
     def fit_examples(self, labels, logits, weight):
         """Fits flat NumPy arrays: labels `[M]` or `[M, K]`, logits `[M, K]` or (binary) `[M]`, weight `[M]`."""
         raise NotImplementedError(f"{type(self).__name__} must implement fit_examples(labels, logits, weight).")
+
+    def call(self, inputs):
+        """The calibrated logits of logits, or of probabilities with `from_logits=False`."""
+        if self.from_logits:
+            self.logits_check.see(inputs)
+            return self.calibrated_logits(inputs)
+        check_some_in_unit_interval("the inputs of a calibrator with `from_logits=False`", inputs)
+        return self.calibrated_logits(as_logits(inputs, False, is_binary(inputs)))
+
+    def calibrated_logits(self, logits):
+        """The calibrated logits of logits."""
+        raise NotImplementedError(f"{type(self).__name__} must implement calibrated_logits(logits).")
+
+    def get_config(self):
+        """Constructor arguments, for serialisation."""
+        return {**super().get_config(), "from_logits": self.from_logits}
 
     def compute_output_shape(self, input_shape):
         """The shape of the input."""

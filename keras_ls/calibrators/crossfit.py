@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_ls.calibrators.calibrator import Calibrator
 from keras_ls.ops._inputs import flatten_examples
+from keras_ls.ops._logits import LogitsCheck
 from keras_ls.ops.checks import checked_count
 
 
@@ -29,7 +30,7 @@ class CrossFit:
     calibrators: list
 
 
-def crossfit(calibrator, logits, labels, sample_weight=None, folds=5, seed=0, groups=None):
+def crossfit(calibrator, logits, labels, sample_weight=None, folds=5, seed=0, groups=None, from_logits=None):
     """Calibrates each example by a calibrator that was fitted to the other folds.
 
     A score of the out-of-fold logits estimates what the calibrator does to new data, as no example's label reaches its
@@ -45,6 +46,8 @@ def crossfit(calibrator, logits, labels, sample_weight=None, folds=5, seed=0, gr
         seed: of the assignment to folds.
         groups: `[N]`, or None: examples of one group (a patient, a sequence) are in one fold. Otherwise the folds have
             the same shares of each label.
+        from_logits: whether `logits` are logits, or probabilities, and what the calibrators then take; None (default)
+            for what the given calibrator says, and logits for a class.
 
     Returns:
         A `CrossFit`: `logits`, `calibrator`, `folds` and `calibrators`.
@@ -54,7 +57,8 @@ def crossfit(calibrator, logits, labels, sample_weight=None, folds=5, seed=0, gr
             examples or groups that count.
 
     Warns:
-        UserWarning: for classes with fewer examples than folds; and what the fits warn of.
+        UserWarning: for classes with fewer examples than folds, and for probabilities taken for logits; and what the
+            fits warn of.
 
     Examples:
         Without the last two examples T = 2 / log 3, without the first four T = 3 / log 3:
@@ -73,7 +77,9 @@ def crossfit(calibrator, logits, labels, sample_weight=None, folds=5, seed=0, gr
         Platt, "Probabilistic Outputs for Support Vector Machines", 1999; van der Laan, Polley and Hubbard, "Super
         Learner", 2007.
     """
-    make = _maker(calibrator)
+    make, check = _maker(calibrator, from_logits), LogitsCheck("crossfit")
+    if make().from_logits:
+        check.see(logits)
     logits = keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(logits))
     if logits.ndim > 2:
         raise ValueError(
@@ -88,20 +94,32 @@ def crossfit(calibrator, logits, labels, sample_weight=None, folds=5, seed=0, gr
     out, calibrators = np.empty(examples.shape, "float32"), []
     for fold in np.unique(folds):
         inside = folds == fold
-        fitted = make().fit(examples[~inside], labels[~inside], weight[~inside])
+        fitted = _fitted(make, check, labels[~inside], examples[~inside], weight[~inside])
         out[inside] = keras.ops.convert_to_numpy(fitted(examples[inside]))
         calibrators.append(fitted)
-    return CrossFit(out.reshape(logits.shape), make().fit(examples, labels, weight), folds, calibrators)
+    final = _fitted(make, check, labels, examples, weight)
+    return CrossFit(out.reshape(logits.shape), final, folds, calibrators)
 
 
-def _maker(calibrator):
+def _fitted(make, check, *examples):
+    """A calibrator that does not say again what `crossfit` said of its predictions."""
+    calibrator = make()
+    calibrator.took_probabilities = calibrator.logits_check.done = check.found
+    return calibrator.fit_flat(*examples)
+
+
+def _maker(calibrator, from_logits):
+    """A function that makes a fresh calibrator."""
     kind = calibrator if inspect.isclass(calibrator) else type(calibrator)
     if not issubclass(kind, Calibrator):
         raise ValueError(
             "Expected a calibrator of keras_ls.calibrators, or its class, such as TemperatureScaling(). "
             f"Received: {calibrator!r}."
         )
-    return kind if kind is calibrator else lambda: kind.from_config(calibrator.get_config())
+    config = {} if kind is calibrator else calibrator.get_config()
+    if from_logits is not None:
+        config["from_logits"] = bool(from_logits)
+    return lambda: kind.from_config(config)
 
 
 def _folds(strata, kept, folds, seed, groups):

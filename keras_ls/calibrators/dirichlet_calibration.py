@@ -30,6 +30,8 @@ class DirichletCalibration(MatrixCalibrator):
         off_diagonal: λ, in nats. 10 suits ten classes with some hundred examples each; more classes want more, as the
             penalty of one weight falls with their square.
         intercept: μ, in nats.
+        from_logits: whether a call and `fit` are given logits (default), or probabilities, as of a model that ends in a
+            softmax or sigmoid.
         name: name of the layer.
 
     Attributes:

@@ -29,6 +29,8 @@ class EnsembleTemperatureScaling(Calibrator):
         temperature: T until `fit` is called.
         coefficients: c until `fit` is called: three numbers that are not negative and have the sum 1.
         bounds: the smallest and largest temperature that `fit` may return.
+        from_logits: whether a call and `fit` are given logits (default), or probabilities, as of a model that ends in a
+            softmax or sigmoid.
         name: name of the layer.
 
     Attributes:
@@ -64,8 +66,10 @@ class EnsembleTemperatureScaling(Calibrator):
         Learning", 2020.
     """
 
-    def __init__(self, temperature=1.0, coefficients=(1.0, 0.0, 0.0), bounds=(0.01, 100.0), name=None, **kwargs):
-        super().__init__(name=name, **kwargs)
+    def __init__(
+        self, temperature=1.0, coefficients=(1.0, 0.0, 0.0), bounds=(0.01, 100.0), from_logits=True, name=None, **kwargs
+    ):
+        super().__init__(from_logits, name, **kwargs)
         self.bounds = checked_bounds(bounds)
         value = checked_positive("temperature", temperature)
         shares = np.asarray(coefficients, "float64")
@@ -107,9 +111,9 @@ class EnsembleTemperatureScaling(Calibrator):
         self._coefficients.assign(coefficients.astype("float32"))
         self.fit_report = report
 
-    def call(self, inputs):
+    def calibrated_logits(self, logits):
         """The log-probabilities of the mixture."""
-        logits = at_least_float32(inputs)
+        logits = at_least_float32(logits)
         if len(logits.shape) == 1 or logits.shape[-1] == 1:
             log_p = self._mixed(K.stack([K.zeros_like(logits), logits], axis=-1))
             return log_p[..., 1] - log_p[..., 0]

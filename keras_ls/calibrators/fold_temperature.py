@@ -16,6 +16,10 @@ def fold_temperature(model, calibrator=None):
 
     `(W x + b) / T = (W / T) x + b / T`
 
+    Of a model that ends in a softmax the temperature is folded in before it. That is right where the calibrator was
+    fitted to logits, or with `from_logits=False`; one that was fitted to probabilities as if they were logits is
+    refused.
+
     Args:
         model: a built Sequential or Functional `keras.Model`, nested or not, with one output: a Dense layer, then the
             `TemperatureScaling` to fold; a softmax or sigmoid may come last. It stays as it is.
@@ -28,8 +32,10 @@ def fold_temperature(model, calibrator=None):
         those of other Dense layers but for float32's.
 
     Raises:
-        ValueError: for subclassed or unbuilt models, several outputs, no temperature, a last layer that is no Dense or
-            has another activation, and a Dense layer that is used more than once, is quantized or has LoRA.
+        ValueError: for subclassed or unbuilt models, several outputs, no temperature, one that was fitted to
+            probabilities taken for logits, a scaling layer within the model that takes probabilities, a last layer that
+            is no Dense or has another activation, and a Dense layer that is used more than once, is quantized or has
+            LoRA.
 
     Examples:
         >>> import keras, numpy as np, keras_ls as kls
@@ -47,6 +53,11 @@ def fold_temperature(model, calibrator=None):
         raise ValueError(
             f"Expected `calibrator` to be a fitted TemperatureScaling, or None. Received: {calibrator!r}. "
             "Others do not fold: export them beside the model."
+        )
+    if calibrator is not None and calibrator.took_probabilities:
+        raise ValueError(
+            "Expected a temperature of logits. Received: one that was fitted to probabilities taken for logits. "
+            "Fit it again with `from_logits=False`."
         )
     _check_foldable(model)
     dense, scalings = _end_of(model, calibrator is not None)
@@ -122,6 +133,11 @@ def _end_of(model, given):
     for layer in _from_the_end(model):
         name = f"{type(layer).__name__} {layer.name!r}"
         if isinstance(layer, TemperatureScaling):
+            if not layer.from_logits:
+                raise ValueError(
+                    f"Expected a TemperatureScaling of logits in the model. Received: {name}, with from_logits=False. "
+                    "Pass the model without it, and the fitted scaling as `calibrator`."
+                )
             scalings.append(layer)
         elif type(layer) is keras.layers.Dense:
             activation = _activation(layer)

@@ -32,6 +32,8 @@ class HistogramBinning(PerClassCalibrator):
         method: "one_vs_rest" or "top_label".
         closed: the side on which a bin includes its edge, "left" or "right".
         floor: the least probability, in (0, 1).
+        from_logits: whether a call and `fit` are given logits (default), or probabilities, as of a model that ends in a
+            softmax or sigmoid.
         name: name of the layer.
 
     Attributes:
@@ -73,10 +75,11 @@ class HistogramBinning(PerClassCalibrator):
         method="one_vs_rest",
         closed="left",
         floor=1e-7,
+        from_logits=True,
         name=None,
         **kwargs,
     ):
-        super().__init__(method, floor, name, **kwargs)
+        super().__init__(method, floor, from_logits, name, **kwargs)
         self.num_bins = checked_count("num_bins", num_bins)
         self.binning = checked_choice("binning", binning, ["uniform", "quantile"])
         self.closed = checked_choice("closed", closed, ["left", "right"])

@@ -34,6 +34,8 @@ class IsotonicCalibration(PerClassCalibrator):
             num_knots / 2 steps are kept exactly; a function of more is thinned and differs by at most
             `2 / (num_knots - 3)`, in general by less: the advice of the report says by how much, from .01 on.
         floor: the least probability, in (0, 1).
+        from_logits: whether a call and `fit` are given logits (default), or probabilities, as of a model that ends in a
+            softmax or sigmoid.
         name: name of the layer.
 
     Attributes:
@@ -66,8 +68,8 @@ class IsotonicCalibration(PerClassCalibrator):
         Zadrozny and Elkan, "Transforming Classifier Scores into Accurate Multiclass Probability Estimates", 2002.
     """
 
-    def __init__(self, method="one_vs_rest", num_knots=256, floor=1e-7, name=None, **kwargs):
-        super().__init__(method, floor, name, **kwargs)
+    def __init__(self, method="one_vs_rest", num_knots=256, floor=1e-7, from_logits=True, name=None, **kwargs):
+        super().__init__(method, floor, from_logits, name, **kwargs)
         self.num_knots = checked_count("num_knots", num_knots, minimum=4)
 
     @property

@@ -12,11 +12,13 @@ class MatrixCalibrator(AffineCalibrator):
     Args:
         off_diagonal: λ of `λ · Σ_{j≠k} W_jk² / (K (K - 1))`, in nats.
         intercept: μ of `μ · Σ_k b_k² / K`, in nats.
+        from_logits: whether a call and `fit` are given logits (default), or probabilities, as of a model that ends in a
+            softmax or sigmoid.
         name: name of the layer.
     """
 
-    def __init__(self, off_diagonal=10.0, intercept=1.0, name=None, **kwargs):
-        super().__init__(name=name, **kwargs)
+    def __init__(self, off_diagonal=10.0, intercept=1.0, from_logits=True, name=None, **kwargs):
+        super().__init__(from_logits, name, **kwargs)
         self.off_diagonal = checked_non_negative("off_diagonal", off_diagonal)
         self.intercept = checked_non_negative("intercept", intercept)
         self.kernel = self.bias = None

@@ -8,6 +8,7 @@ from keras_ls.calibrators.calibrator import Calibrator
 from keras_ls.calibrators.checked_examples import checked_examples
 from keras_ls.calibrators.fit_report import FitReport
 from keras_ls.metrics.negative_log_likelihood import NegativeLogLikelihood
+from keras_ls.ops._logits import silenced
 from keras_ls.ops.checks import checked_choice, checked_fraction, checked_positive
 from keras_ls.ops.log_odds import leading_class, log_odds, log_odds_of_class
 from keras_ls.ops.precision import at_least_float32
@@ -26,11 +27,12 @@ class PerClassCalibrator(Calibrator):
     Args:
         method: "one_vs_rest" or "top_label".
         floor: the least probability that the calibrated logits give a class.
+        from_logits: whether a call and `fit` are given logits or probabilities.
         name: name of the layer.
     """
 
-    def __init__(self, method="one_vs_rest", floor=1e-7, name=None, **kwargs):
-        super().__init__(name=name, **kwargs)
+    def __init__(self, method="one_vs_rest", floor=1e-7, from_logits=True, name=None, **kwargs):
+        super().__init__(from_logits, name, **kwargs)
         self.method = checked_choice("method", method, ["one_vs_rest", "top_label"])
         self.floor = checked_fraction("floor", checked_positive("floor", floor))
         self.num_classes = None
@@ -66,10 +68,10 @@ class PerClassCalibrator(Calibrator):
             advice=" ".join(dict.fromkeys(remarks)) or None,
         )
 
-    def call(self, inputs):
+    def calibrated_logits(self, logits):
         """Logits whose softmax (or sigmoid) is calibrated."""
-        self._check_classes(inputs.shape)
-        logits = at_least_float32(inputs)
+        self._check_classes(logits.shape)
+        logits = at_least_float32(logits)
         if self.num_classes == 1:
             z = K.expand_dims(logits, -1) if len(logits.shape) == 1 else logits
             return K.reshape(logit_of_probability(self.calibrated(z), self.floor), K.shape(logits))
@@ -126,10 +128,10 @@ def _classes(shape):
 
 
 def _nll(labels, logits, weight, calibrator=None):
-    metric = NegativeLogLikelihood()
+    metric = silenced(NegativeLogLikelihood())
     size = max(1, _BLOCK // (1 if logits.ndim == 1 else logits.shape[1]))
     for i in range(0, len(logits), size):
         part = slice(i, i + size)
-        predictions = logits[part] if calibrator is None else calibrator(logits[part])
+        predictions = logits[part] if calibrator is None else calibrator.calibrated_logits(logits[part])
         metric.update_state(labels[part], predictions, weight[part])
     return float(metric.result())

@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_ls.calibrators.example_blocks import BUDGET
 from keras_ls.ops._inputs import flatten_examples
+from keras_ls.ops._logits import logits_of_array
 from keras_ls.ops.checks import checked_choice, checked_class, checked_count
 from keras_ls.ops.masks import get_keras_mask
 
@@ -21,10 +22,15 @@ class PredictionReader:
         batch_size: for data given as arrays.
         ignore_class: integer label of examples that do not count, or None.
         verbose: whether a pass shows its progress: 1, 0, or "auto" once it has taken ten seconds.
+        from_logits: whether the model returns logits (default), or probabilities, which are read as their logits.
+        logits_check: a `LogitsCheck` that looks at the model, or None.
     """
 
-    def __init__(self, model, batch_size=256, ignore_class=None, verbose=0):
+    def __init__(self, model, batch_size=256, ignore_class=None, verbose=0, from_logits=True, logits_check=None):
         self.model = model
+        self.from_logits, self.logits_check = from_logits, logits_check
+        if logits_check is not None and not logits_check.done:
+            logits_check.see_model(model)
         self.ignore_class = checked_class("ignore_class", ignore_class)
         self.batch_size = checked_count("batch_size", batch_size)
         self.verbose = checked_choice("verbose", verbose, ("auto", 0, 1))
@@ -59,7 +65,10 @@ class PredictionReader:
             if 0 in predictions.shape:
                 continue
             flat = flatten_examples(labels, predictions, weight[0] if weight else None, mask, self.ignore_class)
-            yield tuple(keras.ops.convert_to_numpy(array) for array in flat)
+            labels, predictions, weight = (keras.ops.convert_to_numpy(array) for array in flat)
+            if self.logits_check is not None:
+                self.logits_check.see(predictions)
+            yield labels, logits_of_array(predictions, weight, self.from_logits), weight
             empty = False
         if empty:
             raise ValueError("Expected at least one example. Received: an empty dataset.")

@@ -22,6 +22,8 @@ class TemperatureScaling(Calibrator):
     Args:
         temperature: the value until `fit` is called; 1 leaves the logits as they are.
         bounds: the smallest and largest temperature that `fit` may return.
+        from_logits: whether a call and `fit` are given logits (default), or probabilities, as of a model that ends in a
+            softmax or sigmoid.
         name: name of the layer.
 
     Attributes:
@@ -54,8 +56,8 @@ class TemperatureScaling(Calibrator):
         Guo et al., "On Calibration of Modern Neural Networks", 2017; Platt, 1999.
     """
 
-    def __init__(self, temperature=1.0, bounds=(0.01, 100.0), name=None, **kwargs):
-        super().__init__(name=name, **kwargs)
+    def __init__(self, temperature=1.0, bounds=(0.01, 100.0), from_logits=True, name=None, **kwargs):
+        super().__init__(from_logits, name, **kwargs)
         self.bounds = checked_bounds(bounds)
         value = checked_positive("temperature", temperature)
         self._temperature = self.add_weight(
@@ -80,9 +82,9 @@ class TemperatureScaling(Calibrator):
         self._temperature.assign(found.temperature)
         self.fit_report = found
 
-    def call(self, inputs):
+    def calibrated_logits(self, logits):
         """Logits divided by T."""
-        return at_least_float32(inputs) / self._temperature
+        return at_least_float32(logits) / self._temperature
 
     def get_config(self):
         """Constructor arguments with the current temperature, for serialisation."""

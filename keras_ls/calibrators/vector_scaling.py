@@ -23,6 +23,8 @@ class VectorScaling(AffineCalibrator):
 
     Args:
         l2: penalty towards the identity, in nats. Above 0 it bounds the fit of data that are all classified right.
+        from_logits: whether a call and `fit` are given logits (default), or probabilities, as of a model that ends in a
+            softmax or sigmoid.
         name: name of the layer.
 
     Attributes:
@@ -57,8 +59,8 @@ class VectorScaling(AffineCalibrator):
         Machines", 1999.
     """
 
-    def __init__(self, l2=0.0, name=None, **kwargs):
-        super().__init__(name=name, **kwargs)
+    def __init__(self, l2=0.0, from_logits=True, name=None, **kwargs):
+        super().__init__(from_logits, name, **kwargs)
         self.l2 = checked_non_negative("l2", l2)
         self.scale = self.bias = None
 

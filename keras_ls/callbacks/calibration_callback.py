@@ -9,9 +9,9 @@ from keras_ls import ops
 from keras_ls.calibrators.predictions import PredictionReader
 from keras_ls.calibrators.temperature_solver import solve_temperature
 from keras_ls.callbacks.calibration_log import CalibrationLog
+from keras_ls.ops._logits import LogitsCheck, as_logits
 from keras_ls.ops.checks import checked_count
 from keras_ls.ops.examples import to_probabilities
-from keras_ls.ops.smoothing import probabilities_to_logits
 
 
 class CalibrationCallback(keras.callbacks.Callback):
@@ -70,6 +70,7 @@ class CalibrationCallback(keras.callbacks.Callback):
         self.log_dir = log_dir
         self.num_bins = num_bins
         self.from_logits = from_logits
+        self.logits_check = LogitsCheck("CalibrationCallback")
         self.batch_size = batch_size
         self.ignore_class = ignore_class
         self.image_every = checked_count("image_every", image_every, minimum=0)
@@ -78,6 +79,9 @@ class CalibrationCallback(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         """Opens the TensorBoard log."""
         self._reader = None  # the model may have changed since the last `fit`
+        self.logits_check.done |= not self.from_logits
+        if not self.logits_check.done:
+            self.logits_check.see_model(self.model)
         if self.log_dir is not None:
             self._log = CalibrationLog(self.log_dir)
 
@@ -113,12 +117,9 @@ class CalibrationCallback(keras.callbacks.Callback):
         p = to_probabilities(predictions, self.from_logits)
         binary = predictions.ndim == 1
         if self.from_logits:
-            logits = predictions
-        else:  # clipped as `metrics.NegativeLogLikelihood` does: a saturated sigmoid is exactly 1
-            logits = probabilities_to_logits(predictions)
-            if binary:
-                logits = logits - probabilities_to_logits(1 - predictions)
-            logits = keras.ops.convert_to_numpy(logits)
+            self.logits_check.see(predictions)
+        # clipped as `metrics.NegativeLogLikelihood` does: a saturated sigmoid is exactly 1
+        logits = keras.ops.convert_to_numpy(as_logits(predictions, self.from_logits, binary))
         predicted = keras.ops.convert_to_numpy(p) > 0.5 if binary else predictions.argmax(axis=1)  # as Keras has it
         truth = labels.argmax(axis=1) if labels.ndim == 2 else labels > 0.5 if binary else labels
         with warnings.catch_warnings():  # its advice is for a final fit; early epochs are often at a bound

@@ -5,6 +5,7 @@ import pathlib
 
 import numpy as np
 
+from keras_ls.ops._logits import LogitsCheck
 from keras_ls.data.prediction_arrays import read_arrays
 from keras_ls.data.prediction_table import read_csv, read_parquet
 from keras_ls.ops.checks import checked_class
@@ -49,8 +50,8 @@ def read_predictions(path, from_logits, labels=None, predictions=None, sample_we
 
     Args:
         path: the file.
-        from_logits: whether the predictions are logits or probabilities; also which of two arrays (or columns of
-            lists) to read where a file has both `logits` and `probabilities`.
+        from_logits: whether the predictions are logits (it warns where they are not) or probabilities; also which of
+            two arrays (or columns of lists) to read where a file has both `logits` and `probabilities`.
         labels: name of the labels; None looks for a usual name, in a `.npz` also for the only array that can be meant.
         predictions: name of the predictions, likewise; in a table of the column of lists, or of the class columns:
             names and patterns such as `p_*`, separated by commas. Other columns are then left alone.
@@ -89,6 +90,8 @@ def read_predictions(path, from_logits, labels=None, predictions=None, sample_we
     _check_predictions(found["predictions"], from_logits, where)
     if found["sample_weight"] is not None:
         _check_weights(found["sample_weight"], where)
+    if from_logits:
+        LogitsCheck("read_predictions", "Pass `from_logits=False`.").see(found["predictions"])
     return PredictionFile(**found)
 
 

@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import math
-import warnings
 
 import keras
 import numpy as np
@@ -92,16 +91,6 @@ def checked_logits(outputs, shape=None):
     if shape is not None and list(logits.shape[1:]) != shape:
         raise ValueError(f"Expected logits {shape} an example, as in the manifest. Received: {list(logits.shape[1:])}.")
     return logits
-
-
-def warn_of_probabilities(outputs):
-    """Warns where what should be logits looks like the output of a softmax."""
-    if (outputs >= 0).all() and np.allclose(outputs.sum(axis=-1), 1, atol=1e-3):
-        warnings.warn(
-            "Expected a teacher that returns logits. Received: outputs that are positive and sum to 1, as after a "
-            "softmax. Distillation would take them for logits: cache the teacher without its softmax.",
-            stacklevel=3,
-        )
 
 
 def _rows(manifest, outputs, ids, checks):

@@ -5,7 +5,7 @@ import warnings
 import keras
 from keras import ops as K
 
-from keras_ls.distillation.distiller_checks import checked_losses, checked_teacher, warn_of_softmax
+from keras_ls.distillation.distiller_checks import checked_losses, checked_teacher, warn_of_probabilities
 from keras_ls.distillation.distiller_step import current_step, distiller_step
 from keras_ls.distillation.forward_pass import ForwardPass, checked_features, checked_inputs, select_inputs
 from keras_ls.distillation.loss_weights import LossWeights
@@ -107,7 +107,7 @@ class Distiller(LossWeights, SavedStudent, keras.Model):
         self.student = student
         self.distillation_losses = checked_losses(distillation_losses)
         self._terms = tuple(expanded(self.distillation_losses))
-        warn_of_softmax("student", student, self._terms)
+        warn_of_probabilities("student", student, self._terms)
         self.teacher_weights = teacher_weights
         self.teacher_inputs = checked_inputs("teacher_inputs", teacher_inputs)
         self.student_inputs = checked_inputs("student_inputs", student_inputs)
@@ -136,7 +136,7 @@ class Distiller(LossWeights, SavedStudent, keras.Model):
             models = teacher if isinstance(teacher, list) else [teacher]
             for model in models:
                 if model is not self.student:
-                    warn_of_softmax("teacher", model, self._terms)
+                    warn_of_probabilities("teacher", model, self._terms)
             teachers = Teachers(models, self.teacher_weights, names, self.teacher_features, self.teacher_inputs)
         # past Keras's tracking: their weights are neither trained nor saved
         object.__setattr__(self, "teacher", teacher)

@@ -1,11 +1,13 @@
 """What a Distiller asks of its arguments."""
 
 import numbers
-import warnings
 
 import keras
 
 from keras_ls.distillation.keras_distillation_loss import KERAS_DISTILLATION_LOSSES
+from keras_ls.ops._logits import LogitsCheck
+
+OFF = "Take the {activation} off the model, and let its other losses and metrics know: from_logits=True."
 
 
 def checked_losses(losses):
@@ -68,30 +70,8 @@ def checked_share(value):
     return float(value)
 
 
-def warn_of_softmax(role, model, terms):
-    """Warns where what a loss takes for logits comes out of a softmax, as far as layers tell: not in subclasses."""
+def warn_of_probabilities(role, model, terms):
+    """Warns where what a loss takes for logits comes out of a softmax or sigmoid, as far as the layers tell."""
     losses = [term.name for term in terms if term.takes_logits]
-    layers = [layer for layer in _output_layers(model) if _is_softmax(layer)] if losses else []
-    if layers:
-        warnings.warn(
-            f"Expected a {role} that returns logits, for {losses[0]!r}. Received: one that ends in a softmax, in its "
-            f"layer {layers[0].name!r}. Take the softmax off, and let other losses and metrics know: from_logits=True.",
-            stacklevel=3,
-        )
-
-
-def _is_softmax(layer):
-    # by name: of the layer, or of the operation of keras.ops
-    return type(layer).__name__ == "Softmax" or getattr(layer, "activation", None) is keras.activations.softmax
-
-
-def _output_layers(model):
-    """What makes the outputs, but for conversions of their dtype."""
-    for tensor in keras.tree.flatten(getattr(model, "outputs", None) or []):
-        layer, node, _ = tensor._keras_history
-        while isinstance(layer, keras.layers.Activation) and layer.activation is keras.activations.linear:
-            layer, node, _ = layer._inbound_nodes[node].input_tensors[0]._keras_history
-        if isinstance(layer, keras.Model):
-            yield from _output_layers(layer)
-        else:
-            yield layer
+    if losses:
+        LogitsCheck(f"{losses[0]!r}, from the {role}", OFF, multi_label=True).see_model(model)

@@ -6,9 +6,11 @@ import pathlib
 
 from keras_ls.distillation.cache_examples import check_examples, checked_batches, views
 from keras_ls.distillation.cache_manifest import CacheManifest
-from keras_ls.distillation.cache_writing import checked_logits, in_inference_mode, warn_of_probabilities, write_pass
+from keras_ls.distillation.cache_writing import checked_logits, in_inference_mode, write_pass
+from keras_ls.distillation.distiller_checks import OFF
 from keras_ls.distillation.teacher_fingerprint import teacher_fingerprint
 from keras_ls.files import one_writer, remove_unfinished
+from keras_ls.ops._logits import LogitsCheck
 from keras_ls.ops.checks import checked_choice, checked_class, checked_count, checked_positive
 
 IN_MEMORY = 2 << 30  # bytes; more than that is memory-mapped
@@ -145,7 +147,9 @@ class TeacherCache:
                 if first is None:
                     raise ValueError("Expected at least one example. Received: an empty dataset.")
                 logits = checked_logits(speak(first[2]))
-                warn_of_probabilities(logits)
+                check = LogitsCheck("a TeacherCache", OFF)
+                check.see_model(teacher)
+                check.see(logits)
                 shape = logits.shape[1:]
                 if top_k is not None and top_k >= shape[-1]:
                     raise ValueError(f"Expected `top_k` below the {shape[-1]} classes. Received: {top_k}.")

@@ -6,11 +6,11 @@ from keras import ops as K
 from keras_ls.losses.coefficient import Coefficient, number
 from keras_ls.losses.replica_exact_loss import ReplicaExactLoss
 from keras_ls.ops._inputs import check_binary_labels, counted, same_shape
+from keras_ls.ops._logits import LogitsCheck, as_logits
 from keras_ls.ops.binary_crossentropy import binary_core
 from keras_ls.ops.checks import checked_class, checked_fraction, checked_rates
 from keras_ls.ops.float64 import divide_no_nan, mean
 from keras_ls.ops.masks import is_not_ignored
-from keras_ls.ops.smoothing import probabilities_to_logits
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
@@ -76,6 +76,13 @@ class BinarySmoothedCrossentropy(ReplicaExactLoss):
         self.prior = None if prior is None else checked_rates(prior).tolist()
         self.from_logits = bool(from_logits)
         self.ignore_class = checked_class("ignore_class", ignore_class)
+        self.logits_check = LogitsCheck(type(self).__name__, multi_label=True)
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        """The reduced loss; warns where what it takes for logits are probabilities."""
+        if self.from_logits:
+            self.logits_check.see(y_pred)
+        return super().__call__(y_true, y_pred, sample_weight)
 
     def valid(self, y_true, y_pred):
         """Drops the examples of which no label is known."""
@@ -104,8 +111,7 @@ class BinarySmoothedCrossentropy(ReplicaExactLoss):
         return self._losses(labels, logits)
 
     def _losses(self, labels, logits):
-        if not self.from_logits:
-            logits = probabilities_to_logits(logits) - probabilities_to_logits(1.0 - logits)
+        logits = as_logits(logits, self.from_logits, binary=True)
         if self.ignore_class is None:
             losses = binary_core(labels, logits, self.label_smoothing.value, self.prior)
             return mean(losses, axis=-1)

@@ -4,10 +4,10 @@ from keras import ops as K
 
 from keras_ls.losses.replica_exact_loss import ReplicaExactLoss
 from keras_ls.ops._inputs import align_labels, checked_labels, counted, dropped
+from keras_ls.ops._logits import LogitsCheck, as_logits
 from keras_ls.ops._tensors import classes_last
 from keras_ls.ops.checks import checked_axis, checked_class
 from keras_ls.ops.masks import is_not_ignored
-from keras_ls.ops.smoothing import probabilities_to_logits
 
 
 class ClassificationLoss(ReplicaExactLoss):
@@ -27,6 +27,13 @@ class ClassificationLoss(ReplicaExactLoss):
         self.from_logits = bool(from_logits)
         self.ignore_class = checked_class("ignore_class", ignore_class)
         self.axis = checked_axis(axis)
+        self.logits_check = LogitsCheck(type(self).__name__)
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        """The reduced loss; warns where what it takes for logits are probabilities."""
+        if self.from_logits:
+            self.logits_check.see(y_pred, self.axis)
+        return super().__call__(y_true, y_pred, sample_weight)
 
     def valid(self, y_true, y_pred):
         """Drops the examples of `ignore_class`; dense targets have none."""
@@ -52,7 +59,7 @@ class ClassificationLoss(ReplicaExactLoss):
         return self.losses(labels, logits)
 
     def _aligned(self, y_true, y_pred):
-        logits = classes_last(y_pred if self.from_logits else probabilities_to_logits(y_pred), self.axis)
+        logits = classes_last(as_logits(y_pred, self.from_logits), self.axis)
         return align_labels(y_true, logits, self.axis), logits
 
     def losses(self, labels, logits):

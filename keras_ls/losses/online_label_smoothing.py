@@ -9,12 +9,12 @@ from keras_ls.losses.classification_loss import ClassificationLoss
 from keras_ls.losses.coefficient import Coefficient, number
 from keras_ls.losses.reduction import sum_over_replicas
 from keras_ls.ops._inputs import align_labels, check_integer_labels, flatten_examples, pick
+from keras_ls.ops._logits import as_logits
 from keras_ls.ops._tensors import classes_last
 from keras_ls.ops.checks import checked_count, checked_fraction
 from keras_ls.ops.crossentropy import weighted, zero_where_impossible
 from keras_ls.ops.gradients import backward_inputs
 from keras_ls.ops.masks import get_keras_mask
-from keras_ls.ops.smoothing import probabilities_to_logits
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
@@ -150,7 +150,7 @@ class OnlineLabelSmoothing(ClassificationLoss):
             return
         y_true = align_labels(y_true, y_pred, self.axis)
         labels, predictions, weight = flatten_examples(y_true, y_pred, sample_weight, mask, self.ignore_class)
-        logits = predictions if self.from_logits else probabilities_to_logits(predictions)
+        logits = as_logits(predictions, self.from_logits)
         labels = K.cast(labels, "int32")
         right = K.cast(K.equal(K.cast(K.argmax(logits, axis=-1), "int32"), labels), "float32")
         weight = K.expand_dims(weight * right, -1)

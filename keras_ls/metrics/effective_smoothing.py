@@ -3,10 +3,11 @@
 import keras
 
 from keras_ls.metrics.streaming import StreamingMean
+from keras_ls.ops._logits import as_logits
 from keras_ls.ops.checks import checked_positive
 from keras_ls.ops.examples import as_two_classes
 from keras_ls.ops.precision import at_least_float32
-from keras_ls.ops.smoothing import probabilities_to_logits, smoothing_of_examples
+from keras_ls.ops.smoothing import smoothing_of_examples
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
@@ -55,7 +56,7 @@ class EffectiveSmoothing(StreamingMean):
     def values(self, labels, predictions):
         """γ of each example."""
         labels, predictions = as_two_classes(labels, predictions, self.from_logits)
-        logits = at_least_float32(predictions) if self.from_logits else probabilities_to_logits(predictions)
+        logits = as_logits(at_least_float32(predictions), self.from_logits)
         return smoothing_of_examples(logits, labels, self.temperature)
 
     def get_config(self):

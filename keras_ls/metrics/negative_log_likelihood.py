@@ -3,10 +3,10 @@
 import keras
 
 from keras_ls.metrics.streaming import StreamingMean
+from keras_ls.ops._logits import as_logits
 from keras_ls.ops.crossentropy import crossentropy_core
 from keras_ls.ops.examples import as_two_classes
 from keras_ls.ops.precision import at_least_float32
-from keras_ls.ops.smoothing import probabilities_to_logits
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
@@ -50,5 +50,4 @@ class NegativeLogLikelihood(StreamingMean):
     def values(self, labels, predictions):
         """Negative log-likelihood of each example."""
         labels, predictions = as_two_classes(labels, predictions, self.from_logits)
-        logits = predictions if self.from_logits else probabilities_to_logits(predictions)
-        return crossentropy_core(labels, at_least_float32(logits))
+        return crossentropy_core(labels, at_least_float32(as_logits(predictions, self.from_logits)))

@@ -4,6 +4,7 @@ import keras
 from keras import ops as K
 
 from keras_ls.ops._inputs import dropped, flatten_batch
+from keras_ls.ops._logits import LogitsCheck
 from keras_ls.ops._tensors import NAN_ADVICE
 from keras_ls.ops.checks import check_no_nan, checked_axis, checked_class
 from keras_ls.ops.examples import to_probabilities
@@ -38,6 +39,7 @@ class StreamingMetric(keras.metrics.Metric):
         self.from_logits = bool(from_logits)
         self.ignore_class = checked_class("ignore_class", ignore_class)
         self.axis = checked_axis(axis)
+        self.logits_check = LogitsCheck(type(self).__name__)
         self._sums = None
         if state_shape is not None:
             self.build_state(state_shape)
@@ -56,6 +58,8 @@ class StreamingMetric(keras.metrics.Metric):
                 honoured.
             sample_weight: one weight an example, or None.
         """
+        if self.from_logits:
+            self.logits_check.see(y_pred, self.axis)
         mask = get_keras_mask(y_pred)
         if 0 in getattr(y_pred, "shape", ()):
             return  # a replica's share of a short last batch

@@ -4,12 +4,12 @@ import keras
 from keras import ops as K
 
 from keras_ls.metrics.streaming import StreamingMean
+from keras_ls.ops._logits import as_logits
 from keras_ls.ops._tensors import as_tensor
 from keras_ls.ops.checks import checked_choice, checked_positive
 from keras_ls.ops.divergences import kl_core
 from keras_ls.ops.lean import argmax
 from keras_ls.ops.precision import at_least_float32
-from keras_ls.ops.smoothing import probabilities_to_logits
 
 NAMES = {"top1": "teacher_agreement", "kl": "teacher_kl"}
 
@@ -61,6 +61,7 @@ class TeacherAgreement(StreamingMean):
         self.measure = checked_choice("measure", measure, NAMES)
         self.temperature = checked_positive("temperature", temperature)
         super().__init__(from_logits, None, axis, name or NAMES[measure], dtype)
+        self.logits_check.done = measure == "top1"  # the likeliest class is that of the logits
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Adds a batch.
@@ -78,6 +79,8 @@ class TeacherAgreement(StreamingMean):
                 f"Received: shapes {shapes[0]} and {shapes[1]}. In a Distiller this metric belongs into "
                 "`compile(teacher_metrics=[...])`; among `metrics` it would meet the labels."
             )
+        if self.from_logits:
+            self.logits_check.see(y_true)
         super().update_state(y_true, y_pred, sample_weight)
 
     def values(self, labels, predictions):
@@ -87,8 +90,7 @@ class TeacherAgreement(StreamingMean):
             nan = K.any(K.isnan(teacher) | K.isnan(student), axis=-1)
             same = at_least_float32(argmax(teacher) == argmax(student))
             return K.where(nan, K.full_like(same, float("nan")), same)
-        if not self.from_logits:
-            teacher, student = probabilities_to_logits(teacher), probabilities_to_logits(student)
+        teacher, student = as_logits(teacher, self.from_logits), as_logits(student, self.from_logits)
         return kl_core(teacher, K.cast(student, teacher.dtype), self.temperature)
 
     def get_config(self):

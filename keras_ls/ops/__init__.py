@@ -1,5 +1,6 @@
 """Pure functions on tensors, for every Keras backend: no state, no side effects."""
 
+from keras_ls.ops._logits import probabilities_to_logits
 from keras_ls.ops.binary_crossentropy import binary_smoothed_crossentropy
 from keras_ls.ops.calibration import (
     brier_score,
@@ -58,6 +59,7 @@ __all__ = [
     "kl_divergence",
     "monotone_bins",
     "neural_collapse",
+    "probabilities_to_logits",
     "project",
     "risk_coverage_area",
     "similarity_error",

@@ -41,7 +41,7 @@ def as_tensor(name, x, mend=""):
     return K.convert_to_tensor(_as_array(name, x, mend))
 
 
-def as_logits(name, x, axis=-1, finite=False):
+def checked_logits(name, x, axis=-1, finite=False):
     """Numbers, at least float32, with the classes put last; known ones without NaN and +inf, with `finite` -inf too."""
     x = classes_last(at_least_float32(as_tensor(name, x)), axis)
     if x.shape[-1] == 0:
@@ -56,16 +56,16 @@ def as_logits(name, x, axis=-1, finite=False):
     return x
 
 
-def as_logit_pair(teacher_logits, student_logits, axis=-1, finite=False):
-    """`as_logits` of a teacher and a student, of one shape and, the wider one, dtype."""
-    teacher = as_logits("teacher_logits", teacher_logits, axis, finite)
-    student = as_logits("student_logits", student_logits, axis, finite)
+def checked_logit_pair(teacher_logits, student_logits, axis=-1, finite=False):
+    """`checked_logits` of a teacher and a student, of one shape and, the wider one, dtype."""
+    teacher = checked_logits("teacher_logits", teacher_logits, axis, finite)
+    student = checked_logits("student_logits", student_logits, axis, finite)
     check_same_shape(teacher, student)
     dtypes = {keras.backend.standardize_dtype(x.dtype) for x in (teacher, student)}
     return tuple(K.cast(x, "float64" if "float64" in dtypes else "float32") for x in (teacher, student))
 
 
-def as_features(name, x):
+def checked_features(name, x):
     """Numbers, at least float32; known ones finite."""
     x = at_least_float32(as_tensor(name, x))
     check_numbers(name, x, finite=True)

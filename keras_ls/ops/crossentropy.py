@@ -6,7 +6,7 @@ import keras
 from keras import ops as K
 
 from keras_ls.ops._inputs import align_labels, checked_labels, pick_inside
-from keras_ls.ops._tensors import as_logits
+from keras_ls.ops._tensors import checked_logits
 from keras_ls.ops.checks import as_fraction, checked_prior, concrete
 from keras_ls.ops.float64 import matmul, mean
 from keras_ls.ops.gradients import backward_inputs
@@ -50,7 +50,7 @@ def smoothed_crossentropy(labels, logits, label_smoothing=0.0, prior=None, axis=
     Reference:
         Szegedy et al., 2016; Müller, Kornblith and Hinton, "When Does Label Smoothing Help?", 2019.
     """
-    logits = as_logits("logits", logits, axis)
+    logits = checked_logits("logits", logits, axis)
     labels = checked_labels(align_labels(labels, logits, axis), logits)
     return crossentropy_core(labels, logits, as_fraction("label_smoothing", label_smoothing, logits.dtype), prior)
 

@@ -5,7 +5,7 @@ import math
 from keras import ops as K
 
 from keras_ls.ops._inputs import align_labels, check_integer_labels, pick
-from keras_ls.ops._tensors import as_logit_pair
+from keras_ls.ops._tensors import checked_logit_pair
 from keras_ls.ops.checks import as_positive, checked_flag
 from keras_ls.ops.divergences import kl_core
 from keras_ls.ops.softening import softened
@@ -48,7 +48,7 @@ def decoupled_divergences(labels, teacher_logits, student_logits, temperature=1.
         Zhao et al., "Decoupled Knowledge Distillation", 2022.
     """
     standardize = checked_flag("standardize", standardize)
-    teacher, student = as_logit_pair(teacher_logits, student_logits, axis, finite=standardize)
+    teacher, student = checked_logit_pair(teacher_logits, student_logits, axis, finite=standardize)
     labels = align_labels(labels, teacher, axis)
     if len(labels.shape) == len(teacher.shape):
         raise ValueError(

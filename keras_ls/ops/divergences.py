@@ -4,7 +4,7 @@ import math
 
 from keras import ops as K
 
-from keras_ls.ops._tensors import as_logit_pair
+from keras_ls.ops._tensors import checked_logit_pair
 from keras_ls.ops.checks import as_positive, checked_flag
 from keras_ls.ops.softening import softened
 
@@ -99,7 +99,7 @@ def jensen_shannon_core(teacher_logits, student_logits, temperature=1.0, student
 
 def _checked(teacher_logits, student_logits, temperature, student_temperature, standardize, axis):
     standardize = checked_flag("standardize", standardize)
-    teacher, student = as_logit_pair(teacher_logits, student_logits, axis, finite=standardize)
+    teacher, student = checked_logit_pair(teacher_logits, student_logits, axis, finite=standardize)
     temperature = as_positive("temperature", temperature, student.dtype)
     if student_temperature is not None:
         student_temperature = as_positive("student_temperature", student_temperature, student.dtype)

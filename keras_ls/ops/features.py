@@ -5,7 +5,7 @@ import math
 from keras import ops as K
 
 from keras_ls.ops._inputs import same_shape
-from keras_ls.ops._tensors import as_features
+from keras_ls.ops._tensors import checked_features
 from keras_ls.ops.checks import checked_positive
 
 
@@ -34,7 +34,7 @@ def attention_map(features, power=2):
     Reference:
         Zagoruyko and Komodakis, "Paying More Attention to Attention", 2017.
     """
-    return attention_core(as_features("features", features), power)
+    return attention_core(checked_features("features", features), power)
 
 
 def attention_core(features, power=2):
@@ -73,7 +73,7 @@ def cosine_distance(x, y):
         >>> [float(d) for d in kls.ops.cosine_distance([[1.0, 0.0], [1.0, 0.0]], [[2.0, 0.0], [0.0, 3.0]])]
         [0.0, 1.0]
     """
-    x, y = as_features("x", x), as_features("y", y)
+    x, y = checked_features("x", x), checked_features("y", y)
     if len(x.shape) == 0 or len(x.shape) != len(y.shape) or not same_shape(x, y):
         raise ValueError(
             f"Expected `x` and `y` [..., D] of one shape. Received: {tuple(x.shape)} and {tuple(y.shape)}."

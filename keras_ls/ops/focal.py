@@ -3,7 +3,7 @@
 from keras import ops as K
 
 from keras_ls.ops._inputs import align_labels, check_integer_labels
-from keras_ls.ops._tensors import as_logits
+from keras_ls.ops._tensors import checked_logits
 from keras_ls.ops.checks import checked_non_negative
 from keras_ls.ops.crossentropy import crossentropy_core
 from keras_ls.ops.gradients import backward_inputs
@@ -38,7 +38,7 @@ def focal_crossentropy(labels, logits, gamma=3.0, axis=-1):
         "Calibrating Deep Neural Networks using Focal Loss", 2020.
     """
     gamma = checked_gamma(gamma)
-    logits = as_logits("logits", logits, axis)
+    logits = checked_logits("logits", logits, axis)
     labels = align_labels(labels, logits, axis)
     if len(labels.shape) < len(logits.shape):
         check_integer_labels(labels, logits.shape[-1])

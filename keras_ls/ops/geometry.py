@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops as K
 
 from keras_ls.ops._inputs import LABELS_ADVICE
-from keras_ls.ops._tensors import as_features, as_tensor
+from keras_ls.ops._tensors import as_tensor, checked_features
 from keras_ls.ops.checks import concrete
 from keras_ls.ops.float64 import matmul, mean, norm, segment_sum
 from keras_ls.ops.precision import to_accumulation_dtype
@@ -35,7 +35,7 @@ def class_plane(templates):
     Reference:
         Müller, Kornblith and Hinton, "When Does Label Smoothing Help?", section 2, 2019.
     """
-    templates = as_features("templates", templates)
+    templates = checked_features("templates", templates)
     if len(templates.shape) != 2 or templates.shape[0] != 3 or templates.shape[1] < 2:
         raise ValueError(f"Expected `templates` of shape [3, D] with D ≥ 2. Received: {tuple(templates.shape)}.")
     first, second = templates[1] - templates[0], templates[2] - templates[0]
@@ -74,8 +74,8 @@ def project(features, origin, basis):
         >>> [float(v) for v in xy[0]]
         [3.0, 1.0]
     """
-    features = as_features("features", features)
-    origin, basis = (K.cast(as_features(*x), features.dtype) for x in (("origin", origin), ("basis", basis)))
+    features = checked_features("features", features)
+    origin, basis = (K.cast(checked_features(*x), features.dtype) for x in (("origin", origin), ("basis", basis)))
     if (
         len(features.shape) != 2
         or len(basis.shape) != 2
@@ -118,7 +118,7 @@ def class_separation(features, labels):
     Reference:
         Kornblith et al., "Why Do Better Loss Functions Lead to Less Transferable Features?", 2021.
     """
-    features = to_accumulation_dtype(as_features("features", features))
+    features = to_accumulation_dtype(checked_features("features", features))
     labels = as_tensor("labels", labels, LABELS_ADVICE)
     if len(features.shape) != 2 or tuple(labels.shape) != tuple(features.shape[:1]):
         raise ValueError(

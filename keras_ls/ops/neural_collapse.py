@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from keras import ops as K
 
 from keras_ls.ops._inputs import LABELS_ADVICE, check_integer_labels, dropped
-from keras_ls.ops._tensors import as_features, as_tensor, as_weight
+from keras_ls.ops._tensors import as_tensor, as_weight, checked_features
 from keras_ls.ops.checks import check_some_weight, concrete
 from keras_ls.ops.float64 import matmul, mean, norm, segment_sum
 from keras_ls.ops.lean import argmax
@@ -86,7 +86,7 @@ def neural_collapse(features, labels, weights, bias=None, sample_weight=None) ->
             )
         check_some_weight(weight)
         labels, features = dropped(labels, weight), K.where(weight[:, None] != 0, features, K.zeros_like(features))
-    as_features("features", features)
+    checked_features("features", features)
     check_integer_labels(labels, num_classes, weight=weight)
     labels = K.cast(labels, "int32")
 
@@ -138,12 +138,16 @@ def _equiangular(rows):
 
 def _checked_layer(features, labels, weights, bias):
     """The rows of the last layer, one a class, and its bias."""
-    weights = to_accumulation_dtype(as_features("weights", weights))
+    weights = to_accumulation_dtype(checked_features("weights", weights))
     width = features.shape[-1] if len(features.shape) == 2 else None
     is_kernel = len(weights.shape) == 2 and weights.shape[0] == width
     templates = K.transpose(weights) if is_kernel else weights
     num_classes = (*templates.shape, 0)[0]
-    bias = K.zeros((num_classes,), weights.dtype) if bias is None else to_accumulation_dtype(as_features("bias", bias))
+    bias = (
+        K.zeros((num_classes,), weights.dtype)
+        if bias is None
+        else to_accumulation_dtype(checked_features("bias", bias))
+    )
     shapes = [tuple(array.shape) for array in (features, labels, weights, bias)]
     if (
         width is None

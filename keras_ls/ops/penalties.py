@@ -7,7 +7,7 @@ import math
 
 from keras import ops as K
 
-from keras_ls.ops._tensors import as_logits
+from keras_ls.ops._tensors import checked_logits
 from keras_ls.ops.checks import checked_non_negative
 from keras_ls.ops.crossentropy import (
     is_masked,
@@ -40,7 +40,7 @@ def entropy(logits, axis=-1):
     Reference:
         Shannon, "A Mathematical Theory of Communication", 1948.
     """
-    return entropy_core(as_logits("logits", logits, axis))
+    return entropy_core(checked_logits("logits", logits, axis))
 
 
 def entropy_core(logits):
@@ -73,7 +73,7 @@ def excess_margin(logits, margin, axis=-1):
     Reference:
         Liu et al., "The Devil is in the Margin: Margin-based Label Smoothing for Network Calibration", 2022.
     """
-    return excess_margin_core(as_logits("logits", logits, axis), checked_non_negative("margin", margin))
+    return excess_margin_core(checked_logits("logits", logits, axis), checked_non_negative("margin", margin))
 
 
 def excess_margin_core(logits, margin):
@@ -110,7 +110,7 @@ def top_logit_excess(logits, axis=-1):
     Reference:
         Zhou et al., "MaxSup: Overcoming Representation Collapse in Label Smoothing", 2025.
     """
-    return top_logit_excess_core(as_logits("logits", logits, axis))
+    return top_logit_excess_core(checked_logits("logits", logits, axis))
 
 
 def top_logit_excess_core(logits):

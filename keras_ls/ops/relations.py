@@ -7,7 +7,7 @@ returns one value an example, whose weighted mean is the formula of the paper.
 from keras import ops as K
 
 from keras_ls.ops._inputs import same_shape
-from keras_ls.ops._tensors import as_features, as_weight
+from keras_ls.ops._tensors import as_weight, checked_features
 from keras_ls.ops.float64 import divide_no_nan, matmul, mean
 from keras_ls.ops.precision import accumulation_dtype, few_epsilons, to_accumulation_dtype
 
@@ -190,7 +190,7 @@ def similarity_core(teacher, student, weight=None):
 
 
 def _checked_vectors(x, y, weight):
-    x, y, weight = as_features("x", x), as_features("y", y), as_weight(weight, "weight")
+    x, y, weight = checked_features("x", x), checked_features("y", y), as_weight(weight, "weight")
     if len(x.shape) == 0 or len(x.shape) != len(y.shape) or not same_shape(x, y):
         raise ValueError(
             f"Expected `x` and `y` [..., L] of one shape. Received: {tuple(x.shape)} and {tuple(y.shape)}."
@@ -200,7 +200,7 @@ def _checked_vectors(x, y, weight):
 
 
 def _checked_rows(teacher, student, weight):
-    teacher, student = as_features("teacher", teacher), as_features("student", student)
+    teacher, student = checked_features("teacher", teacher), checked_features("student", student)
     weight = as_weight(weight, "weight")
     shapes = tuple(teacher.shape), tuple(student.shape)
     if any(len(shape) != 2 for shape in shapes) or (

@@ -1,14 +1,12 @@
 """Label smoothing: the smoothed target, and what a teacher's softness amounts to."""
 
-import keras
 import numpy as np
 from keras import ops as K
 
 from keras_ls.ops._inputs import LABELS_ADVICE, align_labels, check_integer_labels, checked_labels
-from keras_ls.ops._tensors import as_logits, as_tensor
+from keras_ls.ops._tensors import as_tensor, checked_logits
 from keras_ls.ops.checks import checked_count, checked_fraction, checked_positive, checked_prior
 from keras_ls.ops.float64 import mean
-from keras_ls.ops.precision import at_least_float32
 
 
 def smooth_labels(labels, num_classes, label_smoothing, prior=None):
@@ -74,7 +72,7 @@ def effective_smoothing(teacher_logits, labels, temperature=1.0, axis=-1):
         Müller, Kornblith and Hinton, "When Does Label Smoothing Help?", section 4, 2019.
     """
     temperature = checked_positive("temperature", temperature)
-    logits = as_logits("teacher_logits", teacher_logits, axis)
+    logits = checked_logits("teacher_logits", teacher_logits, axis)
     if 0 in logits.shape:
         raise ValueError(f"Expected at least one example. Received: teacher_logits of shape {tuple(logits.shape)}.")
     labels = checked_labels(align_labels(labels, logits, axis), logits)
@@ -101,9 +99,3 @@ def smoothing_of_examples(logits, labels, temperature=1.0):
     wrong_mass = K.sum((1.0 - K.one_hot(labels, p.shape[-1], dtype=p.dtype)) * p, axis=-1)
     inside = K.logical_and(labels >= 0, labels < p.shape[-1])
     return K.where(inside, scale * wrong_mass, K.full_like(wrong_mass, np.nan))
-
-
-def probabilities_to_logits(probabilities):
-    """`log p`, with p clipped to [ε, 1] for Keras's ε (1e-7); softmax gives the (renormalised) p back."""
-    p = at_least_float32(probabilities)
-    return K.log(K.clip(p, keras.config.epsilon(), 1.0))

@@ -2,7 +2,7 @@
 
 from keras import ops as K
 
-from keras_ls.ops._tensors import as_logit_pair, as_logits
+from keras_ls.ops._tensors import checked_logit_pair, checked_logits
 from keras_ls.ops.checks import checked_flag
 from keras_ls.ops.float64 import mean
 from keras_ls.ops.precision import at_least_float32, few_epsilons
@@ -32,7 +32,7 @@ def standardize_logits(logits, axis=-1):
     Reference:
         Sun et al., "Logit Standardization in Knowledge Distillation", 2024.
     """
-    logits = standardized(as_logits("logits", logits, axis, finite=True))
+    logits = standardized(checked_logits("logits", logits, axis, finite=True))
     return logits if axis == -1 else K.moveaxis(logits, -1, axis)
 
 
@@ -77,7 +77,7 @@ def squared_logit_error(teacher_logits, student_logits, center=False, standardiz
         Ba and Caruana, "Do Deep Nets Really Need to Be Deep?", 2014.
     """
     center, standardize = checked_flag("center", center), checked_flag("standardize", standardize)
-    teacher, student = as_logit_pair(teacher_logits, student_logits, axis, finite=True)
+    teacher, student = checked_logit_pair(teacher_logits, student_logits, axis, finite=True)
     return squared_error_core(teacher, student, center, standardize)
 
 

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from keras_ls.ops._inputs import flatten_examples
+from keras_ls.ops._logits import LogitsCheck
 from keras_ls.ops._tensors import NAN_ADVICE
 from keras_ls.ops.calibration import checked_calibration_options
 from keras_ls.ops.checks import check_no_nan, check_some_weight, check_unit_interval, checked_count, concrete
@@ -109,6 +110,8 @@ class ClasswiseReliabilityDisplay:
             [0.4, 0.4]
         """
         checked_calibration_options(num_bins, binning, "l1", closed, False)
+        if from_logits:
+            LogitsCheck("ClasswiseReliabilityDisplay.from_predictions").see(logits)
         checked_count("max_panels", max_panels)
         labels, weight, p = _examples(labels, logits, from_logits, sample_weight)
         size = p.shape[1]

@@ -1,5 +1,6 @@
 """The reliability of several models in one diagram."""
 
+from keras_ls.ops._logits import LogitsCheck
 from keras_ls.plots.canvas import BLUE, INK, ORANGE, SKY, VERMILION, add_legend, own_or_given, own_or_given_row
 from keras_ls.plots.reliability_bins import bins_of_predictions
 from keras_ls.plots.reliability_display import ReliabilityDisplay
@@ -93,7 +94,7 @@ class ReliabilityComparisonDisplay:
                 "Expected `predictions` to be a dictionary from names to (labels, logits). "
                 f"Received: {type(predictions).__name__}."
             )
-        displays = []
+        check, displays = LogitsCheck("ReliabilityComparisonDisplay.from_predictions"), []
         for name, arrays in predictions.items():
             if not isinstance(arrays, (tuple, list)) or len(arrays) not in (2, 3):
                 size = f" of {len(arrays)}" if isinstance(arrays, (tuple, list)) else ""
@@ -102,6 +103,8 @@ class ReliabilityComparisonDisplay:
                     f"Received: {type(arrays).__name__}{size}."
                 )
             labels, logits, weight = (*arrays, None)[:3]
+            if from_logits:
+                check.see(logits)
             bins = bins_of_predictions(labels, logits, num_bins, binning, closed, from_logits, weight)
             displays.append(ReliabilityDisplay(*bins, name=name))
         return cls(displays, title).plot(ax)

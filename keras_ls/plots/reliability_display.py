@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_ls.ops._logits import LogitsCheck
 from keras_ls.ops.calibration import checked_calibration_options
 from keras_ls.ops.checks import check_unit_interval
 from keras_ls.plots.canvas import own_or_given
@@ -155,6 +156,8 @@ class ReliabilityDisplay:
             [(0.5, 0.0, None), (1.0, 4.0, 0.75)]
         """
         checked_calibration_options(num_bins, binning, "l1", closed, False)
+        if from_logits:
+            LogitsCheck("ReliabilityDisplay.from_predictions").see(logits)
         examples = examples_of_predictions(labels, logits, from_logits, sample_weight)
         return cls(
             *bins_of_examples(*examples, num_bins, binning, closed),

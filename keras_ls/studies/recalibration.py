@@ -9,10 +9,10 @@ import tensorflow as tf
 
 from keras_ls import calibrators, ops
 from keras_ls.ops._inputs import flatten_examples
+from keras_ls.ops._logits import are_probabilities, probabilities_to_logits
 from keras_ls.ops.calibration import squared_distance
 from keras_ls.ops.checks import check_unit_interval, checked_choice, checked_count
 from keras_ls.ops.examples import as_two_classes, confidence_and_accuracy, to_probabilities
-from keras_ls.ops.smoothing import probabilities_to_logits
 from keras_ls.plots.reliability_bins import bins_of_predictions
 
 AS_GIVEN = "as given"
@@ -189,7 +189,7 @@ def logits_of(predictions, from_logits):
         NumPy, float32.
 
     Raises:
-        ValueError: for "probabilities" outside [0, 1], or that do not sum to 1.
+        ValueError: for "probabilities" outside [0, 1], or that do not sum to 1, and for "logits" whose rows all do.
 
     Examples:
         >>> import keras_ls as kls
@@ -199,10 +199,15 @@ def logits_of(predictions, from_logits):
     p = np.asarray(predictions)
     p = p[:, 0] if p.ndim == 2 and p.shape[1] == 1 else p
     if from_logits:
+        if p.ndim > 1 and are_probabilities(p):
+            raise ValueError(
+                "Expected logits. Received: rows that are not negative and sum to 1, as after a softmax. Say "
+                "`--probabilities` (from_logits=False)."
+            )
         return p.astype("float32")
     check_unit_interval("`--probabilities`", p, "Use `--logits` for logits.")
     if p.ndim == 1:
-        return keras.ops.convert_to_numpy(probabilities_to_logits(p) - probabilities_to_logits(1 - p)).astype("float32")
+        return keras.ops.convert_to_numpy(probabilities_to_logits(p)).astype("float32")
     total = p.sum(axis=-1, dtype="float64")
     if np.abs(total - 1).max() > 1e-2:
         raise ValueError(

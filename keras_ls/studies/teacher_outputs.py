@@ -86,11 +86,6 @@ def outputs_of(model, splits, part, examples=None, from_logits=True):
         )
     predictions = predictions.astype("float32")
     check_no_nan("the teacher's outputs", predictions, "Was it trained to a NaN loss?")
-    if from_logits and (predictions >= 0).all() and np.abs(predictions.sum(axis=1) - 1).max() < 1e-3:
-        raise ValueError(
-            "Expected logits. Received: outputs in [0, 1] that sum to 1. For a teacher that ends in a softmax say "
-            "`--probabilities`."
-        )
     return Outputs(labels, logits_of(predictions, from_logits), features), notes
 
 
