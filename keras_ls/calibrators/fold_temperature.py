@@ -17,7 +17,7 @@ def fold_temperature(model, calibrator=None):
     `(W x + b) / T = (W / T) x + b / T`
 
     Of a model that ends in a softmax the temperature is folded in before it. That is right where the calibrator was
-    fitted to logits, or with `from_logits=False`; one that was fitted to probabilities as if they were logits is refused.
+    fitted to logits, or with `from_logits=False`; one that was fitted to probabilities taken for logits is refused.
 
     Args:
         model: a built Sequential or Functional `keras.Model`, nested or not, with one output: a Dense layer, then the
@@ -32,8 +32,9 @@ def fold_temperature(model, calibrator=None):
 
     Raises:
         ValueError: for subclassed or unbuilt models, several outputs, no temperature, one that was fitted to
-            probabilities taken for logits, a scaling layer within the model that takes probabilities, a last layer that is no Dense or
-            has another activation, and a Dense layer that is used more than once, is quantized or has LoRA.
+            probabilities taken for logits, a scaling layer within the model that takes probabilities, a last layer that
+            is no Dense or has another activation, and a Dense layer that is used more than once, is quantized or has
+            LoRA.
 
     Examples:
         >>> import keras, numpy as np, keras_ls as kls
