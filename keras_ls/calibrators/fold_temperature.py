@@ -17,8 +17,7 @@ def fold_temperature(model, calibrator=None):
     `(W x + b) / T = (W / T) x + b / T`
 
     Of a model that ends in a softmax the temperature is folded in before it. That is right where the calibrator was
-    fitted to logits, or with `from_logits=False`; one that was fitted to probabilities as if they were logits is
-    refused.
+    fitted to logits, or with `from_logits=False`; one that was fitted to probabilities taken for logits is refused.
 
     Args:
         model: a built Sequential or Functional `keras.Model`, nested or not, with one output: a Dense layer, then the

@@ -132,6 +132,8 @@ def _nll(labels, logits, weight, calibrator=None):
     size = max(1, _BLOCK // (1 if logits.ndim == 1 else logits.shape[1]))
     for i in range(0, len(logits), size):
         part = slice(i, i + size)
-        predictions = logits[part] if calibrator is None else calibrator.calibrated_logits(logits[part])
+        predictions = (
+            logits[part] if calibrator is None else calibrator.calibrated_logits(logits[part].astype("float32"))
+        )
         metric.update_state(labels[part], predictions, weight[part])
     return float(metric.result())

@@ -5,9 +5,9 @@ import pathlib
 
 import numpy as np
 
-from keras_ls.ops._logits import LogitsCheck
 from keras_ls.data.prediction_arrays import read_arrays
 from keras_ls.data.prediction_table import read_csv, read_parquet
+from keras_ls.ops._logits import LogitsCheck
 from keras_ls.ops.checks import checked_class
 
 READERS = {".npz": read_arrays, ".csv": read_csv, ".parquet": read_parquet}

@@ -48,18 +48,18 @@ def of_two_outputs():
 @pytest.mark.parametrize("loss", LOGITS, ids=lambda loss: loss.name)
 def test_both_roles(model, loss):
     with pytest.warns(
-        UserWarning, match=f"a teacher that returns logits, for '{loss.name}'.*in its layer '(end|softmax)"
+        UserWarning, match=f"Expected logits for '{loss.name}', from the teacher.*in its layer '(end|softmax)"
     ):
         kls.Distiller(model(), network(), loss)
-    with pytest.warns(UserWarning, match="a student that returns logits.*in its layer '(end|softmax)"):
+    with pytest.warns(UserWarning, match="logits for .*, from the student.*in its layer '(end|softmax)"):
         kls.Distiller(network(), model(), loss)
 
 
 def test_one_of_several_outputs_and_a_teacher_set_later():
-    with pytest.warns(UserWarning, match="a teacher that returns logits"):
+    with pytest.warns(UserWarning, match="logits for .*, from the teacher"):
         kls.Distiller([of_two_outputs()], of_two_outputs_without_softmax(), LOGITS[0])
     distiller = kls.Distiller(None, network(), LOGITS[0])
-    with pytest.warns(UserWarning, match="a teacher that returns logits"):
+    with pytest.warns(UserWarning, match="logits for .*, from the teacher"):
         distiller.teacher = activation()
 
 
