@@ -42,7 +42,8 @@ class FeatureDistillation(DistillationLoss):
         In the unit of `loss`; a scalar, or one value a position `[N, ...]` for `reduction="none"`.
 
     Raises:
-        ValueError: for another `loss` or `projector`, and features that differ in shape after the projector.
+        ValueError: for another `loss` or `projector`, features that differ in shape after the projector,
+            features without channels, and a single channel for "cosine".
 
     Examples:
         >>> import numpy as np, keras_ls as kls
@@ -97,6 +98,11 @@ class FeatureDistillation(DistillationLoss):
 
     def call(self, y_true, y_pred):
         """Distances at each position."""
+        if len(y_true.shape) < 2 or len(y_pred.shape) < 2:
+            raise ValueError(
+                f"Expected features [N, ..., C]. Received: teacher {tuple(y_true.shape)}, student "
+                f"{tuple(y_pred.shape)}. Give each example its own axis of channels, also where there is one channel."
+            )
         self.build(tuple(y_true.shape), tuple(y_pred.shape))
         if self.projector is not None:
             y_pred = K.cast(self.projector(y_pred), y_pred.dtype)
@@ -104,6 +110,11 @@ class FeatureDistillation(DistillationLoss):
         if self.projector is None and tuple(y_true.shape[:-1]) == tuple(y_pred.shape[:-1]):
             advice = ' For widths that differ, give projector="auto".'
         check_same_shape(y_true, y_pred, "features", advice)
+        if self.loss == "cosine" and y_pred.shape[-1] == 1:
+            raise ValueError(
+                f"Expected features of at least 2 channels for loss='cosine'. Received: shape {tuple(y_pred.shape)}. "
+                "The cosine of single numbers is 1 or -1; take 'mse' or 'mae'."
+            )
         return self._distance(K.cast(y_true, y_pred.dtype), y_pred)
 
     def get_config(self):

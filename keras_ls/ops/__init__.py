@@ -17,7 +17,7 @@ from keras_ls.ops.classwise import classwise_bin_statistics, classwise_calibrati
 from keras_ls.ops.crossentropy import smoothed_crossentropy
 from keras_ls.ops.decomposition import BrierDecomposition, brier_decomposition
 from keras_ls.ops.decoupling import decoupled_divergences
-from keras_ls.ops.divergences import jensen_shannon_divergence, kl_divergence
+from keras_ls.ops.divergences import binary_kl_divergence, jensen_shannon_divergence, kl_divergence
 from keras_ls.ops.features import attention_map, cosine_distance
 from keras_ls.ops.fine_cells import fine_cell_index
 from keras_ls.ops.focal import focal_crossentropy
@@ -48,6 +48,7 @@ __all__ = [
     "angle_error",
     "attention_map",
     "bin_statistics",
+    "binary_kl_divergence",
     "binary_smoothed_crossentropy",
     "bootstrap_interval",
     "brier_decomposition",

@@ -4,6 +4,7 @@ import math
 
 from keras import ops as K
 
+from keras_ls.ops.precision import at_least_float32
 from keras_ls.ops.softening import softened
 
 
@@ -77,6 +78,37 @@ def jensen_shannon_divergence(
     larger = K.stop_gradient(K.maximum(finite_t, finite_s))
     log_m = larger + K.log((K.exp(finite_t - larger) + K.exp(finite_s - larger)) / 2)
     return (_relative_entropy(log_t, log_m) + _relative_entropy(log_s, log_m)) / 2
+
+
+def binary_kl_divergence(teacher_logits, student_logits, temperature=1.0, student_temperature=None):
+    """`KL(Bernoulli(σ(z_t / T)) ‖ Bernoulli(σ(z_s / T_s)))`, per label.
+
+    Args:
+        teacher_logits: of any shape, one an independent label.
+        student_logits: of the same shape.
+        temperature: T > 0, a number or a scalar tensor.
+        student_temperature: T_s > 0, likewise; None for T.
+
+    Returns:
+        Nats, of the shape of the logits; at least float32.
+
+    Raises:
+        ValueError: for a temperature that is not above 0.
+
+    Examples:
+        `KL((.5, .5) ‖ (.25, .75)) = ½ log 2 + ½ log ⅔ = 0.1438`.
+
+        >>> import math, keras_ls as kls
+        >>> round(float(kls.ops.binary_kl_divergence([0.0], [math.log(3.0)])[0]), 4)
+        0.1438
+
+    Reference:
+        Yang et al., "Multi-Label Knowledge Distillation", 2023.
+    """
+    # softmax([0, z]) is (1 - σ(z), σ(z))
+    teacher, student = at_least_float32(teacher_logits), at_least_float32(student_logits)
+    teacher, student = (K.stack([K.zeros_like(z), z], axis=-1) for z in (teacher, student))
+    return kl_divergence(teacher, student, temperature, student_temperature)
 
 
 def _log_probabilities(teacher_logits, student_logits, temperature, student_temperature, standardize):
