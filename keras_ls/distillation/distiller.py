@@ -7,10 +7,12 @@ from keras import ops as K
 
 from keras_ls.distillation.distiller_checks import checked_losses, checked_teacher, warn_of_softmax
 from keras_ls.distillation.distiller_step import current_step, distiller_step
+from keras_ls.distillation.fitting import Fitting
 from keras_ls.distillation.forward_pass import ForwardPass, checked_features, checked_inputs, select_inputs
 from keras_ls.distillation.loss_weights import LossWeights
 from keras_ls.distillation.projections import Projections
 from keras_ls.distillation.saved_student import SavedStudent
+from keras_ls.distillation.strategy_scope import check_scope
 from keras_ls.distillation.teacher_metrics import TeacherMetrics
 from keras_ls.distillation.teachers import Teachers
 from keras_ls.distillation.terms import expanded
@@ -19,7 +21,7 @@ from keras_ls.losses.reduction import num_replicas
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
-class Distiller(LossWeights, SavedStudent, keras.Model):
+class Distiller(LossWeights, SavedStudent, Fitting, keras.Model):
     """Trains a student on labels and on what a teacher says of the same inputs.
 
     `loss = w · student loss + (1 - w) Σ_i λ_i D_i(teacher, student) + Σ add_loss terms of the student`, with w
@@ -104,6 +106,7 @@ class Distiller(LossWeights, SavedStudent, keras.Model):
             distillation_losses, student_loss_weight = [], 1.0
         elif isinstance(distillation_losses, (list, tuple)) and not distillation_losses:
             raise ValueError("Expected at least one distillation loss. Received: an empty list.")
+        check_scope(self, "the student", student.variables)
         self.student = student
         self.distillation_losses = checked_losses(distillation_losses)
         self._terms = tuple(expanded(self.distillation_losses))
@@ -142,6 +145,7 @@ class Distiller(LossWeights, SavedStudent, keras.Model):
         object.__setattr__(self, "teacher", teacher)
         object.__setattr__(self, "_teachers", teachers)
         self.train_function = self.test_function = None  # traced with the teacher before
+        self._check_jit()
 
     @property
     def metrics(self):

@@ -1,0 +1,42 @@
+"""Whether what trains together was made under one `tf.distribute` strategy."""
+
+import contextlib
+
+import keras
+
+
+def check_scope(distiller, what, variables):
+    """Raises `ValueError` when `variables`, those of `what`, are not of the strategy that `distiller` trains under."""
+    if keras.backend.backend() != "tensorflow":
+        return
+    strategy = distiller.distribute_strategy
+    for variable in variables:
+        value = getattr(variable, "_value", None)  # None before Keras has initialised it
+        if value is None or strategy.extended.variable_created_in_scope(value):
+            continue
+        raise ValueError(
+            f"Expected {what} to be made within the `strategy.scope()` of the Distiller. Received: a Distiller made "
+            f"{_place(strategy)}, {what} made {_place(value._distribute_strategy)}. Make student, Distiller and "
+            "optimizer in one block, `with strategy.scope():`."
+        )
+
+
+def _place(strategy):
+
+    plain = strategy is None or type(strategy).__name__ == "_DefaultDistributionStrategy"
+    return "outside of every scope" if plain else f"within that of a {type(strategy).__name__}"
+
+
+@contextlib.contextmanager
+def one_strategy_advised():
+    """Says what to do where messages of two strategies meet under one key: TensorFlow numbers both from 1."""
+    try:
+        yield
+    except Exception as error:
+        if "Collective ops is aborted" not in str(error) or "collective instance" not in str(error).lower():
+            raise
+        raise RuntimeError(
+            "Expected one `tf.distribute` strategy for these devices in a process. Received: messages of two, which "
+            "TensorFlow cannot tell apart. Restart the program, and make the strategy once, or with "
+            "keras_ls.distribute.strategy('mirrored'), which returns the same one every time."
+        ) from error
