@@ -14,17 +14,24 @@ def check_scope(distiller, what, variables):
         value = getattr(variable, "_value", None)  # None before Keras has initialised it
         if value is None or strategy.extended.variable_created_in_scope(value):
             continue
+        other = value._distribute_strategy
+        if _variables_are_plain(strategy) and _variables_are_plain(other):
+            continue
         raise ValueError(
             f"Expected {what} to be made within the `strategy.scope()` of the Distiller. Received: a Distiller made "
-            f"{_place(strategy)}, {what} made {_place(value._distribute_strategy)}. Make student, Distiller and "
-            "optimizer in one block, `with strategy.scope():`."
+            f"{_place(strategy)}, {what} made {_place(other)}. Make student, Distiller and optimizer in one block, "
+            "`with strategy.scope():`, of one strategy."
         )
 
 
-def _place(strategy):
+def _variables_are_plain(strategy):
+    return strategy is None or type(strategy).__name__ in ("_DefaultDistributionStrategy", "OneDeviceStrategy")
 
-    plain = strategy is None or type(strategy).__name__ == "_DefaultDistributionStrategy"
-    return "outside of every scope" if plain else f"within that of a {type(strategy).__name__}"
+
+def _place(strategy):
+    if strategy is None or type(strategy).__name__ == "_DefaultDistributionStrategy":
+        return "outside of every scope"
+    return f"within that of a {type(strategy).__name__}"
 
 
 @contextlib.contextmanager

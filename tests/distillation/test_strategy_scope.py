@@ -68,6 +68,11 @@ def test_what_holds_no_trained_variables_may_come_from_anywhere(two_replicas):
     assert distiller.fit(X, Y, batch_size=21, verbose=0).history["loss"] == pytest.approx([expected], rel=1e-5)
 
 
+def test_one_device_mixes_with_none():
+    distiller = made(tf.distribute.OneDeviceStrategy("CPU:0"), ["student"])
+    distiller._check_scope()  # as fit does
+
+
 def test_two_strategies_of_one_process():
     """Ours beside a plain one: a sum of one and a gather of the other would break both under one number."""
 
