@@ -10,6 +10,7 @@ from keras_ls.distillation.distiller_step import current_step, distiller_step
 from keras_ls.distillation.fitting import Fitting
 from keras_ls.distillation.forward_pass import ForwardPass, checked_features, checked_inputs, select_inputs
 from keras_ls.distillation.loss_weights import LossWeights
+from keras_ls.distillation.probability_losses import check_layers
 from keras_ls.distillation.projections import Projections
 from keras_ls.distillation.saved_student import SavedStudent
 from keras_ls.distillation.strategy_scope import check_scope
@@ -66,7 +67,8 @@ class Distiller(LossWeights, SavedStudent, Fitting, keras.Model):
 
     Raises:
         ValueError: for arguments out of range, names of layers that a model does not have, numbers of losses and
-            weights that differ, `compile` without a loss while w > 0, and `fit` without a teacher.
+            weights that differ, `compile` without a loss while w > 0, `fit` without a teacher, logits for a loss of
+            probabilities such as `keras.losses.KLDivergence`, and parts made outside of the `strategy.scope()`.
 
     Examples:
         >>> import keras, numpy as np, keras_ls as kls
@@ -111,6 +113,7 @@ class Distiller(LossWeights, SavedStudent, Fitting, keras.Model):
         self.distillation_losses = checked_losses(distillation_losses)
         self._terms = tuple(expanded(self.distillation_losses))
         warn_of_softmax("student", student, self._terms)
+        check_layers("student", student, self._terms)
         self.teacher_weights = teacher_weights
         self.teacher_inputs = checked_inputs("teacher_inputs", teacher_inputs)
         self.student_inputs = checked_inputs("student_inputs", student_inputs)
@@ -140,6 +143,7 @@ class Distiller(LossWeights, SavedStudent, Fitting, keras.Model):
             for model in models:
                 if model is not self.student:
                     warn_of_softmax("teacher", model, self._terms)
+                check_layers("teacher", model, self._terms)
             teachers = Teachers(models, self.teacher_weights, names, self.teacher_features, self.teacher_inputs)
         # past Keras's tracking: their weights are neither trained nor saved
         object.__setattr__(self, "teacher", teacher)

@@ -5,6 +5,7 @@ from keras import ops as K
 
 from keras_ls import ops
 from keras_ls.distillation.distillation_loss import DistillationLoss, checked_layer_names
+from keras_ls.distillation.probability_losses import check_values
 from keras_ls.ops.checks import check_same_shape
 from keras_ls.ops.float64 import mean
 
@@ -43,7 +44,8 @@ class FeatureDistillation(DistillationLoss):
 
     Raises:
         ValueError: for another `loss` or `projector`, features that differ in shape after the projector,
-            features without channels, and a single channel for "cosine".
+            features without channels, a single channel for "cosine", and features that are no probabilities for a loss
+            of Keras's that takes them for such.
 
     Examples:
         >>> import numpy as np, keras_ls as kls
@@ -115,6 +117,7 @@ class FeatureDistillation(DistillationLoss):
                 f"Expected features of at least 2 channels for loss='cosine'. Received: shape {tuple(y_pred.shape)}. "
                 "The cosine of single numbers is 1 or -1; take 'mse' or 'mae'."
             )
+        check_values(self.loss, y_true, y_pred)
         return self._distance(K.cast(y_true, y_pred.dtype), y_pred)
 
     def get_config(self):
