@@ -9,6 +9,7 @@ from keras_ls.distillation.distillation_loss import DistillationLoss
 from keras_ls.distillation.feature_distillation import FeatureDistillation
 from keras_ls.distillation.keras_distillation_loss import KerasDistillationLoss
 from keras_ls.distillation.probability_losses import check_values
+from keras_ls.distillation.teacher_outputs import check_dense, masked_by_both
 from keras_ls.losses.keras_losses import weigh_keras_loss
 
 
@@ -73,7 +74,10 @@ class Term:
         if getattr(self.loss, "needs_labels", False):
             return self.loss(t, s, weight, labels=labels)
         if not isinstance(self.loss, DistillationLoss):
+            check_dense(*keras.tree.flatten([t, s]))
             check_values(self.compared, t, s)
+            if isinstance(self.loss, keras.losses.Loss):
+                s = masked_by_both(t, s)
         value = self.loss(t, s, weight)
         if isinstance(self.loss, keras.losses.Loss):
             value = weigh_keras_loss(value, [self.loss], K.shape(keras.tree.flatten(s)[0])[0])
