@@ -22,7 +22,10 @@ class Teachers:
     def __init__(self, models, weights, names, features, inputs):
         self.shares = checked_teacher_shares(weights, len(models))
         self.cached = any(isinstance(model, CachedTeacher) for model in models)
-        self._passes = [ForwardPass(model, names, features, inputs) for model in models]
+        self._passes = [
+            ForwardPass(model, names, features, None if isinstance(model, CachedTeacher) else inputs)
+            for model in models
+        ]
 
     def __call__(self, x):
         """`(outputs, features)` of each teacher."""
