@@ -6,7 +6,6 @@ import math
 
 import keras
 
-from keras_ls.distillation.distiller_checks import _output_layers
 from keras_ls.losses.binary_smoothed_crossentropy import BinarySmoothedCrossentropy
 from keras_ls.losses.classification_loss import ClassificationLoss
 from keras_ls.ops.checks import concrete
@@ -76,12 +75,24 @@ def check_layers(role, model, terms):
         named = term.output is not None or any(getattr(term, f"{role}_layers")())
         if expected is None or named or (role == "student" and not expected.student):
             continue
-        for layer in _output_layers(model):
+        for layer in _last_layers(model):
             if getattr(layer, "activation", None) is keras.activations.linear:
                 raise ValueError(
                     f"Expected a {role} that returns probabilities, for {expected.name!r}. Received: one that returns "
                     f"logits, of its layer {layer.name!r} without activation. {_MEND.format(role=role)}"
                 )
+
+
+def _last_layers(model):
+    """What makes the outputs, but for conversions of their dtype; nothing of a subclass."""
+    for tensor in keras.tree.flatten(getattr(model, "outputs", None) or []):
+        layer, node, _ = tensor._keras_history
+        while isinstance(layer, keras.layers.Activation) and layer.activation is keras.activations.linear:
+            layer, node, _ = layer._inbound_nodes[node].input_tensors[0]._keras_history
+        if isinstance(layer, keras.Model):
+            yield from _last_layers(layer)
+        else:
+            yield layer
 
 
 def check_values(loss, teacher, student):
