@@ -15,7 +15,7 @@ class Fitting:
     def compile(self, *args, **kwargs):
         """As `keras.Model.compile`."""
         super().compile(*args, **kwargs)
-        if self.optimizer is not None:
+        if getattr(self, "optimizer", None) is not None:
             check_scope(self, "the optimizer", self.optimizer.variables)
 
     def fit(self, *args, **kwargs):
@@ -52,7 +52,7 @@ class Fitting:
     def _check_scope(self):
         check_scope(self, "the student", self.student.variables)
         check_scope(self, "the projectors", self.trainable_variables)
-        if self.optimizer is not None:
+        if getattr(self, "optimizer", None) is not None:
             check_scope(self, "the optimizer", self.optimizer.variables)
 
     @property

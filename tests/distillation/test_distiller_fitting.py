@@ -95,3 +95,8 @@ def test_labels_of_their_own_stay():
     distiller.compile("sgd", run_eagerly=True)
     distiller.fit(X, np.zeros((21, CLASSES), "float32"), sample_weight=WEIGHT, batch_size=21, verbose=0)
     assert tuple(seen[0].shape) == (21, CLASSES)
+
+
+def test_fit_before_compile_says_what_keras_says():
+    with pytest.raises(ValueError, match=r"call `compile\(\)`"):
+        Distiller(teacher(), network(), LogitsDistillation()).fit(X, Y)
