@@ -85,6 +85,19 @@ def test_a_rematerialized_layer_learns_as_any_other():
         assert got_loss == pytest.approx(loss)
 
 
+def test_a_functional_student_of_rematerialized_layers():
+    def student(scope):
+        keras.utils.set_random_seed(0)
+        with scope():
+            hidden, logits = keras.layers.Dense(6, name="hidden"), keras.layers.Dense(CLASSES)
+        return keras.Sequential([keras.Input((4,)), hidden, logits]), hidden.kernel
+
+    expected, loss = step(*student(contextlib.nullcontext), run_eagerly=True)
+    got, got_loss = step(*student(lambda: keras.RematScope(mode="full")), run_eagerly=True)
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+    assert got_loss == pytest.approx(loss)
+
+
 def test_a_layer_within_a_rematerialized_one_is_refused():
     def student(mode):
         with keras.RematScope(**mode):
