@@ -10,7 +10,7 @@ from keras_ls.ops.classwise import classwise_calibration_error
 from keras_ls.ops.crossentropy import smoothed_crossentropy
 from keras_ls.ops.decomposition import BrierDecomposition, brier_decomposition
 from keras_ls.ops.decoupling import decoupled_divergences
-from keras_ls.ops.divergences import jensen_shannon_divergence, kl_divergence
+from keras_ls.ops.divergences import binary_kl_divergence, jensen_shannon_divergence, kl_divergence
 from keras_ls.ops.features import attention_map, cosine_distance
 from keras_ls.ops.focal import focal_crossentropy
 from keras_ls.ops.geometry import class_plane, class_separation, project
@@ -37,6 +37,7 @@ __all__ = [
     "SpiegelhalterTest",
     "angle_error",
     "attention_map",
+    "binary_kl_divergence",
     "binary_smoothed_crossentropy",
     "bootstrap_interval",
     "brier_decomposition",

@@ -44,8 +44,11 @@ def as_tensor(name, x, mend=""):
 def checked_logits(name, x, axis=-1, finite=False):
     """Numbers, at least float32, with the classes put last; known ones without NaN and +inf, with `finite` -inf too."""
     x = classes_last(at_least_float32(as_tensor(name, x)), axis)
-    if x.shape[-1] == 0:
-        raise ValueError(f"Expected `{name}` of shape [..., K]. Received: shape {tuple(x.shape)}.")
+    if x.shape[-1] is not None and x.shape[-1] < 2:
+        raise ValueError(
+            f"Expected `{name}` over at least two classes. Received: shape {tuple(x.shape)} (classes last). For one "
+            "logit an example, stack it with a zero: softmax([0, z]) is sigmoid(z)."
+        )
     check_numbers(name, x, finite)
     known = concrete(x)
     if known is not None and known.size and (impossible := np.isneginf(known.max(axis=-1))).any():

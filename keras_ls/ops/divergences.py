@@ -4,8 +4,8 @@ import math
 
 from keras import ops as K
 
-from keras_ls.ops._tensors import checked_logit_pair
-from keras_ls.ops.checks import as_positive, checked_flag
+from keras_ls.ops._tensors import checked_features, checked_logit_pair
+from keras_ls.ops.checks import as_positive, check_same_shape, checked_flag
 from keras_ls.ops.softening import softened
 
 
@@ -95,6 +95,49 @@ def jensen_shannon_core(teacher_logits, student_logits, temperature=1.0, student
     larger = K.stop_gradient(K.maximum(finite_t, finite_s))
     log_m = larger + K.log((K.exp(finite_t - larger) + K.exp(finite_s - larger)) / 2)
     return (_relative_entropy(log_t, log_m) + _relative_entropy(log_s, log_m)) / 2
+
+
+def binary_kl_divergence(teacher_logits, student_logits, temperature=1.0, student_temperature=None):
+    """`KL(Bernoulli(σ(z_t / T)) ‖ Bernoulli(σ(z_s / T_s)))`, per label.
+
+    Args:
+        teacher_logits: of any shape, one an independent label.
+        student_logits: of the same shape.
+        temperature: T > 0, a number or a scalar tensor.
+        student_temperature: T_s > 0, likewise; None for T.
+
+    Returns:
+        Nats, of the shape of the logits; at least float32.
+
+    Raises:
+        ValueError: for a temperature that is not above 0, logits of two shapes, or that are not finite.
+
+    Examples:
+        `KL((.5, .5) ‖ (.25, .75)) = ½ log 2 + ½ log ⅔ = 0.1438`.
+
+        >>> import math, keras_ls as kls
+        >>> round(float(kls.ops.binary_kl_divergence([0.0], [math.log(3.0)])[0]), 4)
+        0.1438
+
+    Reference:
+        Yang et al., "Multi-Label Knowledge Distillation", 2023.
+    """
+    teacher, student = (
+        checked_features("teacher_logits", teacher_logits),
+        checked_features("student_logits", student_logits),
+    )
+    check_same_shape(teacher, student)
+    temperature = as_positive("temperature", temperature, student.dtype)
+    if student_temperature is not None:
+        student_temperature = as_positive("student_temperature", student_temperature, student.dtype)
+    return binary_kl_core(K.cast(teacher, student.dtype), student, temperature, student_temperature)
+
+
+def binary_kl_core(teacher_logits, student_logits, temperature=1.0, student_temperature=None):
+    """`binary_kl_divergence` of checked logits of one dtype."""
+    # softmax([0, z]) is (1 - σ(z), σ(z))
+    teacher, student = (K.stack([K.zeros_like(z), z], axis=-1) for z in (teacher_logits, student_logits))
+    return kl_core(teacher, student, temperature, student_temperature)
 
 
 def _checked(teacher_logits, student_logits, temperature, student_temperature, standardize, axis):
