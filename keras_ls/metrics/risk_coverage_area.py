@@ -4,7 +4,7 @@ import keras
 from keras import ops as K
 
 from keras_ls import ops
-from keras_ls.metrics.streaming import StreamingMetric
+from keras_ls.metrics.counting_metric import CountingMetric
 from keras_ls.ops.calibration import check_probabilities
 from keras_ls.ops.fine_cells import FINE_CELLS
 from keras_ls.ops.precision import to_accumulation_dtype
@@ -12,7 +12,7 @@ from keras_ls.ops.selective import predicted_confidence_and_accuracy
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
-class RiskCoverageArea(StreamingMetric):
+class RiskCoverageArea(CountingMetric):
     """Area under the risk-coverage curve (AURC): the mean risk over all coverages, lower is better.
 
     `AURC = 1/n Σ_{i=1}^{n} (errors among the i most confident) / i`: how well confidence tells right from wrong, where
@@ -22,6 +22,9 @@ class RiskCoverageArea(StreamingMetric):
     equally confident. With s examples, e of them wrong, in a cell, and b in the cells above it, the result differs from
     `ops.risk_coverage_area` by at most `1/n Σ_cells e (s - e)/s (1/(b+1) + ... + 1/(b+s))`: cells that are all right or
     all wrong add nothing.
+
+    Whole-number weights are counts of examples. Where any weight of any batch is no whole number, the scale of the
+    weights says nothing, as in `ops.risk_coverage_area`.
 
     Args:
         from_logits: whether predictions are logits (default) or probabilities. Never guessed. Confidences that float32
@@ -61,8 +64,9 @@ class RiskCoverageArea(StreamingMetric):
         self.checked(confidence, weight)
         # a NaN confidence must show in the errors, which comparing classes has made plain numbers
         error = 1 - to_accumulation_dtype(accuracy) + 0 * to_accumulation_dtype(confidence)
-        return ops.bin_statistics(ops.fine_cell_index(confidence), confidence, error, weight, FINE_CELLS)[:2]
+        sums = ops.bin_statistics(ops.fine_cell_index(confidence), confidence, error, weight, FINE_CELLS)
+        return sums[:2], weight
 
     def from_statistics(self, sums):
         """The area over the cells, of the highest confidence first."""
-        return ops.risk_coverage_area_of_groups(K.flip(sums, axis=1))
+        return ops.risk_coverage_area_of_groups(K.flip(sums, axis=1), self.examples(sums)[0])
