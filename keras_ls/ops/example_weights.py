@@ -5,6 +5,7 @@ that sum to 1) count no examples, so that nothing may depend on their scale: whe
 examples, they stand for as many as have a weight above 0. Equal weights then give what no weights give.
 """
 
+import numpy as np
 from keras import ops as K
 
 from keras_ls.ops.float64 import divide_no_nan
@@ -29,6 +30,15 @@ def to_counts(weight):
     share = divide_no_nan(weight, K.max(weight))  # of equal weights 1, which no sum rounds
     above = K.sum(to_accumulation_dtype(weight > 0))
     return K.where(are_counts(weight), weight, share * divide_no_nan(above, K.sum(share)))
+
+
+def to_effective_counts(weight):
+    """NumPy weights in examples, for a variance: whole ones as they are, others summing to their `effective_size`."""
+    weight = np.asarray(weight, "float64")
+    if (weight == np.floor(weight)).all():
+        return weight
+    share = weight / weight.max()  # of equal weights 1, which no sum rounds
+    return share * (share.sum() / np.square(share).sum())
 
 
 def effective_size(total, squares):
