@@ -6,6 +6,7 @@ returns one value an example, whose weighted mean is the formula of the paper.
 
 from keras import ops as K
 
+from keras_ls.ops.example_weights import to_counts
 from keras_ls.ops.float64 import divide_no_nan, matmul, mean
 from keras_ls.ops.precision import accumulation_dtype, few_epsilons, to_accumulation_dtype
 
@@ -20,7 +21,7 @@ def correlation_distance(x, y, weight=None):
     Args:
         x: `[..., L]`.
         y: `[..., L]`.
-        weight: w, `[L]`; None for ones.
+        weight: w, `[L]`; None for ones. Their scale says nothing.
 
     Returns:
         `[...]`, in [0, 2]; float64 (float32 on JAX).
@@ -52,7 +53,7 @@ def distance_error(teacher, student, weight=None):
     Args:
         teacher: `[N, D]`.
         student: `[N, D']`.
-        weight: w, `[N]`; None for ones.
+        weight: w, `[N]`; None for ones. Their scale says nothing.
 
     Returns:
         `[N]`, without unit; float64 (float32 on JAX).
@@ -88,7 +89,7 @@ def angle_error(teacher, student, weight=None):
     Args:
         teacher: `[N, D]`.
         student: `[N, D']`.
-        weight: w, `[N]`; None for ones.
+        weight: w, `[N]`; None for ones. Their scale says nothing.
 
     Returns:
         `[N]`, without unit; float64 (float32 on JAX).
@@ -126,7 +127,7 @@ def similarity_error(teacher, student, weight=None):
     Args:
         teacher: `[N, D]`.
         student: `[N, D']`.
-        weight: w, `[N]`; None for ones.
+        weight: w, `[N]`; None for ones. Where any is no whole number, their scale says nothing.
 
     Returns:
         `[N]`, without unit; float64 (float32 on JAX).
@@ -143,6 +144,7 @@ def similarity_error(teacher, student, weight=None):
         Tung and Mori, "Similarity-Preserving Knowledge Distillation", 2019.
     """
     weight, _ = _weights(teacher, weight)
+    weight = to_counts(weight)  # a row's unit length spreads over the examples
 
     def rows(x):
         x = to_accumulation_dtype(x)
