@@ -4,7 +4,7 @@ from keras import ops as K
 
 from keras_ls.ops.calibration import NAN_ADVICE, check_probabilities
 from keras_ls.ops.checks import check_no_nan, check_some_weight
-from keras_ls.ops.example_weights import are_counts, to_counts
+from keras_ls.ops.example_weights import are_counts, number_of_examples
 from keras_ls.ops.examples import confidence_and_accuracy, dropped, flatten_examples
 from keras_ls.ops.float64 import cumsum, divide_no_nan, segment_sum
 from keras_ls.ops.precision import at_least_float32, to_accumulation_dtype
@@ -52,10 +52,11 @@ def risk_coverage_area(labels, probabilities, sample_weight=None):
     doubt = -to_accumulation_dtype(dropped(confidence, weight))
     # the doubt of each example stands for a group, which all that are equally confident are in; the others are empty
     group = K.searchsorted(K.sort(doubt), doubt, side="left")
-    weight = to_counts(weight)
+    examples = number_of_examples(weight)
+    weight = to_accumulation_dtype(weight)
     failed = weight * dropped(1 - to_accumulation_dtype(accuracy), weight)
     groups = segment_sum(K.stack([weight, failed], axis=-1), K.cast(group, "int32"), K.shape(weight)[0])
-    return risk_coverage_area_of_groups(K.transpose(groups)) + 0 * K.sum(doubt)
+    return risk_coverage_area_of_groups(K.transpose(groups), examples) + 0 * K.sum(doubt)
 
 
 def risk_coverage_area_of_groups(statistics, examples=None):
