@@ -9,8 +9,8 @@ from keras_ls.ops.checks import check_no_nan, check_some_weight
 from keras_ls.ops.example_weights import are_counts, number_of_examples
 from keras_ls.ops.examples import confidence_and_accuracy, dropped, flatten_examples
 
-# counts may sum to more than could be tried; finer bins than these tell nothing more
-MOST_BINS = 1 << 16
+# counts may sum to more than could be tried: at least so many bins are, and four for each confidence that occurs
+MOST_BINS = 1 << 10
 
 
 def sweep_calibration_error(labels, probabilities, binning="quantile", norm="l1", closed="left", sample_weight=None):
@@ -51,8 +51,9 @@ def sweep_calibration_error(labels, probabilities, binning="quantile", norm="l1"
 def monotone_bins(labels, probabilities, binning="quantile", closed="left", sample_weight=None):
     """The largest B such that with 1, 2, ... and B bins the accuracy never falls from a bin to the next.
 
-    Empty bins are passed over. B is at most the number of examples, or 65,536 of more, which it is when no example
-    contradicts: every one right, for instance. For arrays, not inside a traced function.
+    Empty bins are passed over. B is at most the number of examples, which it is when no example contradicts: every one
+    right, for instance. Of more than 1024 examples it is at most 1024 or, where that is more, four times the number of
+    different confidences. For arrays, not inside a traced function.
 
     Args:
         labels: integers or dense targets; `[N]` in [0, 1] for P(y=1).
@@ -83,10 +84,10 @@ def monotone_bins(labels, probabilities, binning="quantile", closed="left", samp
     confidence, accuracy = dropped(confidence, weight), dropped(accuracy, weight)
     check_no_nan("probabilities", confidence, NAN_ADVICE)
     examples = K.convert_to_numpy(number_of_examples(weight))
-    most = min(max(1, round(float(examples))), MOST_BINS)
     # accuracies differ by rounding, which of weights that are no whole numbers is theirs too
     rounding = 1e-9 if K.convert_to_numpy(are_counts(weight)) else 1e-6
     values, cells = np.unique(K.convert_to_numpy(confidence), return_inverse=True)
+    most = min(max(1, round(float(examples))), max(4 * len(values), MOST_BINS))
     # equal confidences share every bin: one cell each, and if these do not fall, no merging of them makes bins that do
     cell_sums = K.convert_to_numpy(bin_statistics(cells, confidence, accuracy, weight, len(values)))
     if _rises(cell_sums, rounding):

@@ -72,7 +72,7 @@ def reliability(w, **options):
 
 def classwise(w):
     display = kls.plots.ClasswiseReliabilityDisplay.from_predictions(
-        LABELS, LOGITS, num_bins=3, binning="quantile", sample_weight=w
+        LABELS, LOGITS, classes=[0, 3], num_bins=3, binning="quantile", sample_weight=w
     )
     return [x for one in display.displays for x in drawn(one, ("weight", "accuracy", "edges", "interval"))]
 
