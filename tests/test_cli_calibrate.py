@@ -215,3 +215,16 @@ def test_one_hot_labels_and_ignored_ones():
     without = kls.studies.Recalibration(labels[kept], logits[kept], num_resamples=2).step("as given").scores
     for key in ("accuracy", "nll", "ece", "classwise"):
         assert ignoring[key][0] == pytest.approx(without[key][0], rel=1e-6)
+
+
+def test_every_estimate_lies_in_its_interval():
+    # calibrated predictions, whose errors are chance: reflected intervals alone end below them
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(300, 3)).astype("float32")
+    labels = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
+    scores = kls.studies.Recalibration(labels, logits, num_resamples=40).step("as given").scores
+    intervals = {name: cell for name, cell in scores.items() if cell[1] is not None}
+    assert {"accuracy", "nll", "brier", "aurc", "ece", "ece_quantile", "smooth", "classwise"} == set(intervals)
+    for name, (estimate, low, high) in intervals.items():
+        assert 0 <= low <= estimate <= high, name
+    assert any(estimate == high for estimate, _, high in intervals.values())  # else this tries nothing

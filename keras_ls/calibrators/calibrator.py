@@ -56,7 +56,7 @@ class Calibrator(keras.layers.Layer):
             labels: integers or dense targets; or, for a model, the dataset: batches of `(x, y)` or
                 `(x, y, sample_weight)`, or one tuple of arrays.
             sample_weight: one weight an example (`[N]`) or a step (`[N, T]`); an integer weight counts as that many
-                examples.
+                examples. The scale of the weights changes no calibrator.
             ignore_class: integer label of examples that do not count, or None.
             verbose: whether passes of a model over a dataset show their progress: 1, 0, or "auto" for those that take
                 more than ten seconds.

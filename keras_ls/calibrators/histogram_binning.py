@@ -28,7 +28,7 @@ class HistogramBinning(PerClassCalibrator):
     Args:
         num_bins: B ≥ 1.
         binning: "uniform" (equal width) or "quantile" (equal mass: as `quantile_bin_index` bins the fitted
-            examples, the edges half-way between neighbours).
+            examples, the edges half-way between neighbours; weights that are no whole numbers have no scale there).
         method: "one_vs_rest" or "top_label".
         closed: the side on which a bin includes its edge, "left" or "right".
         floor: the least probability, in (0, 1).
@@ -39,7 +39,7 @@ class HistogramBinning(PerClassCalibrator):
     Attributes:
         bin_starts: lower edges of the bins, NumPy `[K, B]`; `[1, B]` for "top_label" and binary logits.
         bin_probabilities: the mean outcomes, likewise; 0 for empty bins.
-        bin_weights: the sums of the weights, likewise.
+        bin_weights: the sums of the weights as given, likewise.
         fit_report: what the last `fit` found, None before: `nll_before` and `nll_after` in nats, `weight` (the sum of
             the weights), `iterations`, `converged`, `advice`.
 

@@ -11,6 +11,7 @@ class BrierScore(StreamingMean):
     """Brier score: mean squared distance of the predicted probabilities from the target, a proper score.
 
     `BS = 1/n Σ_i Σ_k (p_ik - y_ik)²` for K classes, in [0, 2]; `1/n Σ_i (p_i - y_i)²` for P(y=1), in [0, 1].
+    The mean is weighted by the sample weights, whose scale says nothing.
 
     Args:
         from_logits: whether predictions are logits (default) or probabilities. Never guessed.

@@ -3,9 +3,9 @@
 import keras
 from keras import ops as K
 
-from keras_ls.metrics.streaming import StreamingMetric
-from keras_ls.ops.binning import merge_into_quantile_bins, uniform_bin_index
-from keras_ls.ops.calibration import calibration_error_of_bins, checked_calibration_options
+from keras_ls.metrics.counting_metric import CountingMetric
+from keras_ls.ops.binning import uniform_bin_index
+from keras_ls.ops.calibration import checked_calibration_options
 from keras_ls.ops.checks import checked_count, checked_fraction
 from keras_ls.ops.classwise import classwise_bin_statistics, classwise_targets, classwise_weight
 from keras_ls.ops.fine_cells import fine_cell_index
@@ -16,7 +16,7 @@ CLASS_CELLS = 512
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
-class ClasswiseCalibrationError(StreamingMetric):
+class ClasswiseCalibrationError(CountingMetric):
     """Calibration error of each class's probability against whether that class is the label; the mean over classes.
 
     `1/K Σ_k Σ_m n_km/n_k |freq_km - conf_km|` over bins of the probability of class k. With uniform bins this is the
@@ -27,6 +27,9 @@ class ClasswiseCalibrationError(StreamingMetric):
     fraction of the examples whose probability of class k shares the cell of an edge but is another, the result differs
     from that of `ops.classwise_calibration_error` by at most `2 mean_k ε_k` with norm "l1", by at most
     `2 mean_k sqrt(ε_k)` with "l2"; nothing is promised of "max" or with `debiased=True`.
+
+    Whole-number weights are counts of examples. Where any weight of any batch is no whole number, the scale of the
+    weights says nothing, as in `ops.classwise_calibration_error`.
 
     Args:
         num_bins: B, for each class.
@@ -83,7 +86,7 @@ class ClasswiseCalibrationError(StreamingMetric):
         self.num_classes = None if num_classes is None else checked_count("num_classes", num_classes, minimum=2)
         self.threshold = checked_fraction("threshold", threshold)
         self._cells = num_bins if binning == "uniform" else CLASS_CELLS
-        shape = None if num_classes is None else (3, num_classes, self._cells)
+        shape = None if num_classes is None else (4 if debiased else 3, num_classes, self._cells)
         super().__init__(shape, from_logits, ignore_class, axis, name, dtype)
         self.num_bins = num_bins
         self.binning = binning
@@ -96,25 +99,24 @@ class ClasswiseCalibrationError(StreamingMetric):
         targets, probabilities = classwise_targets(labels, self.probabilities(predictions))
         if self.num_classes is None:
             self.num_classes = probabilities.shape[-1]
-            self.build_state((3, self.num_classes, self._cells))
+            self.build_state((4 if self.debiased else 3, self.num_classes, self._cells))
         if probabilities.shape[-1] != self.num_classes:
             raise ValueError(
                 f"Expected predictions over `num_classes`: {self.num_classes}. Received: {probabilities.shape[-1]} "
                 "classes (P(y=1) counts as 2)."
             )
         self.checked(K.sum(probabilities, axis=-1), weight)
-        weight = classwise_weight(probabilities, weight, self.threshold)
+        weights = classwise_weight(probabilities, weight, self.threshold)
         if self.binning == "uniform":
             index = uniform_bin_index(probabilities, self._cells, self.closed)
         else:
             index = fine_cell_index(probabilities, self._cells)
-        return classwise_bin_statistics(index, probabilities, targets, weight, self._cells)
+        sums = classwise_bin_statistics(index, probabilities, targets, weights, self._cells, squares=self.debiased)
+        return sums, None if weight is None else weights
 
     def from_statistics(self, sums):
         """The mean of the classes' calibration errors."""
-        if self.binning == "quantile":
-            sums = merge_into_quantile_bins(sums, self.num_bins, self.closed)
-        return mean(calibration_error_of_bins(sums, self.norm, self.debiased))
+        return mean(self.error_of_sums(sums))
 
     def get_config(self):
         """Constructor arguments, for serialisation."""

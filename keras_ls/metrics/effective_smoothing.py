@@ -15,7 +15,8 @@ class EffectiveSmoothing(StreamingMean):
     """The label smoothing γ that predictions amount to: of a teacher, what its students are told.
 
     `γ = mean_x Σ_k (1 - y_k) p_k(T) · K/(K-1)`, with `p(T) = softmax(z / T)`. Predictions that equal targets smoothed
-    with α have γ = α. On the training data γ tells of the targets; on others the errors add to it.
+    with α have γ = α. On the training data γ tells of the targets; on others the errors add to it. The mean is
+    weighted by the sample weights, whose scale says nothing.
 
     Args:
         temperature: T > 0.

@@ -14,7 +14,8 @@ class NegativeLogLikelihood(StreamingMean):
     """Negative log-likelihood of the labels (log-loss), a proper score.
 
     `NLL = -1/n Σ_i log p_i,y_i`; a dense target counts each class with its probability. Unlike the loss in the logs it
-    holds neither smoothing nor regularisation, so that models trained with different α can be compared.
+    holds neither smoothing nor regularisation, so that models trained with different α can be compared. The mean is
+    weighted by the sample weights, whose scale says nothing.
 
     Args:
         from_logits: whether predictions are logits (default) or probabilities. Never guessed. Probabilities are clipped

@@ -3,7 +3,7 @@
 import keras
 from keras import ops as K
 
-from keras_ls.metrics.streaming import StreamingMetric
+from keras_ls.metrics.counting_metric import CountingMetric
 from keras_ls.ops.binning import bin_statistics
 from keras_ls.ops.fine_cells import FINE_CELLS, fine_cell_index
 from keras_ls.ops.precision import to_accumulation_dtype
@@ -11,7 +11,7 @@ from keras_ls.ops.selective import predicted_confidence_and_accuracy, risk_cover
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
-class RiskCoverageArea(StreamingMetric):
+class RiskCoverageArea(CountingMetric):
     """Area under the risk-coverage curve (AURC): the mean risk over all coverages, lower is better.
 
     `AURC = 1/n Σ_{i=1}^{n} (errors among the i most confident) / i`: how well confidence tells right from wrong, where
@@ -21,6 +21,9 @@ class RiskCoverageArea(StreamingMetric):
     equally confident. With s examples, e of them wrong, in a cell, and b in the cells above it, the result differs from
     `ops.risk_coverage_area` by at most `1/n Σ_cells e (s - e)/s (1/(b+1) + ... + 1/(b+s))`: cells that are all right or
     all wrong add nothing.
+
+    Whole-number weights are counts of examples. Where any weight of any batch is no whole number, the scale of the
+    weights says nothing, as in `ops.risk_coverage_area`.
 
     Args:
         from_logits: whether predictions are logits (default) or probabilities. Never guessed. Confidences that float32
@@ -60,8 +63,9 @@ class RiskCoverageArea(StreamingMetric):
         self.checked(confidence, weight)
         # a NaN confidence must show in the errors, which comparing classes has made plain numbers
         error = 1 - to_accumulation_dtype(accuracy) + 0 * to_accumulation_dtype(confidence)
-        return bin_statistics(fine_cell_index(confidence), confidence, error, weight, FINE_CELLS)[:2]
+        sums = bin_statistics(fine_cell_index(confidence), confidence, error, weight, FINE_CELLS)
+        return sums[:2], weight
 
     def from_statistics(self, sums):
         """The area over the cells, of the highest confidence first."""
-        return risk_coverage_area_of_groups(K.flip(sums, axis=1))
+        return risk_coverage_area_of_groups(K.flip(sums, axis=1), self.examples(sums)[0])

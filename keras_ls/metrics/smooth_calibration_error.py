@@ -14,6 +14,7 @@ class SmoothCalibrationError(StreamingMetric):
     `smECE_σ = ∫_0^1 |1/n Σ_i w_i (y_i - f_i) K_σ(t, f_i)| dt` for the Gaussian kernel of standard deviation σ reflected
     at 0 and 1, and by default the σ that is its own error. The state is the residuals shared out over 16,384 nodes of
     confidence, as in `ops.smooth_calibration_error`, which says how exact they are: the results are the same.
+    The scale of the sample weights says nothing.
 
     A predictor that always gives the base rate has an error of 0: look at a proper score (`BrierScore`,
     `NegativeLogLikelihood`) beside it.

@@ -69,12 +69,15 @@ class StreamingMetric(keras.metrics.Metric):
         self._add(self.statistics(labels, predictions, weight))
 
     def _add(self, batch):
+        self._add_to(self._sums, batch)
+
+    def _add_to(self, variable, batch):
         if accumulation_dtype() == "float64":
-            total = K.sum(to_accumulation_dtype(self._sums), axis=0) + batch
+            total = K.sum(to_accumulation_dtype(variable), axis=0) + batch
             high = K.cast(total, "float32")
             low = K.cast(total - to_accumulation_dtype(high), "float32")
         else:
-            before, error = self._sums[0], self._sums[1]
+            before, error = variable[0], variable[1]
             new = before + batch
             added = new - before
             lost = (before - (new - added)) + (batch - added)
@@ -83,7 +86,7 @@ class StreamingMetric(keras.metrics.Metric):
             low = error - (high - new)
         # an infinite sum stays infinite: its rounding error would be inf - inf
         finite = K.isfinite(high)
-        self._sums.assign(K.stack([high, K.where(finite, low, K.zeros_like(high))]))
+        variable.assign(K.stack([high, K.where(finite, low, K.zeros_like(high))]))
 
     def result(self):
         """The metric over all examples since the last `reset_state`; 0 before the first."""
@@ -93,7 +96,10 @@ class StreamingMetric(keras.metrics.Metric):
 
     def sums(self):
         """The sums over all examples so far, of shape `state_shape`; float64 (float32 on JAX)."""
-        sums = to_accumulation_dtype(self._sums.value)
+        return self._read(self._sums)
+
+    def _read(self, variable):
+        sums = to_accumulation_dtype(variable.value)
         return sums[0] + sums[1]
 
     def probabilities(self, predictions):

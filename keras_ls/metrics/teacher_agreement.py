@@ -22,7 +22,8 @@ class TeacherAgreement(StreamingMean):
     - `measure="kl"`: `mean_x KL(softmax(z_t / T) ‖ softmax(z_s / T))`, without the T² of the loss
 
     A metric has one result and one name: give two of them to see both. `y_true` is the teacher's outputs: in
-    `Distiller.compile(teacher_metrics=[...])`, which hands them over, or in a loop of one's own.
+    `Distiller.compile(teacher_metrics=[...])`, which hands them over, or in a loop of one's own. The means are weighted
+    by the sample weights, whose scale says nothing.
 
     Args:
         measure: "top1" or "kl".

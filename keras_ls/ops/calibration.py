@@ -9,8 +9,10 @@ from keras_ls.ops.checks import (
     checked_choice,
     checked_count,
     checked_flag,
+    concrete,
 )
 from keras_ls.ops.crossentropy import subtract_at
+from keras_ls.ops.example_weights import are_counts, effective_size
 from keras_ls.ops.examples import confidence_and_accuracy
 from keras_ls.ops.precision import at_least_float32, to_accumulation_dtype
 from keras_ls.ops.xla import compiled_by_xla
@@ -35,7 +37,8 @@ def calibration_error(
 
     - `norm="l1"`: `ECE = Σ_m n_m/n |acc_m - conf_m|`
     - `norm="l2"`: `sqrt(Σ_m n_m/n (acc_m - conf_m)²)`; `debiased=True` subtracts `acc_m (1 - acc_m) / (n_m - 1)` from
-      each square, leaves out bins of one example and floors the sum at 0
+      each square, leaves out bins of one example and floors the sum at 0 (where any weight is no whole number, n_m in
+      this is Kish's effective sample size `(Σ w)² / Σ w²` of the bin)
     - `norm="max"`: the largest `|acc_m - conf_m|` of a bin that is not empty
 
     Args:
@@ -46,7 +49,8 @@ def calibration_error(
         norm: "l1", "l2" or "max".
         closed: the side on which a bin includes its edge, "left" or "right".
         debiased: needs `norm="l2"`.
-        sample_weight: `[N]`, or None. An integer weight counts as that many examples.
+        sample_weight: `[N]`, or None. An integer weight counts as that many examples. Where any is no whole number, the
+            scale of the weights says nothing.
         axis: the class axis of `probabilities`, and of dense labels.
 
     Returns:
@@ -73,19 +77,37 @@ def calibration_error(
         index = uniform_bin_index(confidence, num_bins, closed)
     else:
         index = quantile_bin_index(confidence, weight, num_bins, closed)
-    return calibration_error_of_bins(bin_statistics(index, confidence, accuracy, weight, num_bins), norm, debiased)
+    statistics = bin_statistics(index, confidence, accuracy, weight, num_bins, squares=debiased)
+    examples = examples_of_bins(statistics, are_counts(weight)) if debiased else None
+    return calibration_error_of_bins(statistics[:3], norm, debiased, examples)
 
 
-def calibration_error_of_bins(statistics, norm="l1", debiased=False):
+def examples_of_bins(statistics, counts):
+    """`[..., B]`: how many examples each bin of `[4, ..., B]` sums stands for, which have the squares of the weights.
+
+    Args:
+        statistics: as `bin_statistics(..., squares=True)` returns them.
+        counts: `[...]` boolean: whether the weights are counts.
+    """
+    n, squares = statistics[0], statistics[3]
+    return K.where(K.expand_dims(counts, -1), n, effective_size(n, squares))
+
+
+def calibration_error_of_bins(statistics, norm="l1", debiased=False, examples=None):
     """The calibration error of `[3, ..., B]` sums of weight, weight · accuracy and weight · confidence.
 
     Args:
         statistics: as `bin_statistics` returns them.
         norm: "l1", "l2" or "max".
-        debiased: see `calibration_error`.
+        debiased: see `calibration_error`. The only option that the scale of the weights matters to.
+        examples: `[..., B]`, how many examples the weight of each bin stands for, where `debiased`. None for the weight
+            itself, which then is a count.
 
     Returns:
         `[...]`, a scalar for `[3, B]`; 0 where all bins are empty.
+
+    Raises:
+        ValueError: with `debiased`, for weights that are no whole numbers without `examples`.
 
     Examples:
         One bin of 4 with 3 hits at confidence .9: `|.75 - .9|`.
@@ -105,7 +127,10 @@ def calibration_error_of_bins(statistics, norm="l1", debiased=False):
     square = gap * gap
     if debiased:
         accuracy = _ratio(hits, n)
-        square = K.where(n > 1, square - _ratio(accuracy * (1 - accuracy), n - 1), K.zeros_like(square) * square)
+        size = _checked_counts(n) if examples is None else to_accumulation_dtype(examples)
+        several = K.logical_not(size <= 1 + 1e-6)  # NaN too, which must show; an effective size may round above 1
+        variance = _ratio(accuracy * (1 - accuracy), K.where(several, size - 1, K.ones_like(size)))
+        square = K.where(several, square - variance, K.zeros_like(square) * square)
     return K.sqrt(K.maximum(_ratio(K.sum(n * square, axis=-1), total), 0))
 
 
@@ -117,7 +142,7 @@ def brier_score(labels, probabilities, sample_weight=None, axis=-1):
     Args:
         labels: integers or dense targets; `[N]` in [0, 1] for P(y=1).
         probabilities: `[N, K]` or `[N]`; leading axes are flattened.
-        sample_weight: `[N]`, or None.
+        sample_weight: `[N]`, or None; the scale of the weights says nothing.
         axis: the class axis of `probabilities`, and of dense labels.
 
     Returns:
@@ -185,6 +210,18 @@ def checked_calibration_options(num_bins, binning, norm, closed, debiased):
     checked_choice("closed", closed, ["left", "right"])
     if checked_flag("debiased", debiased) and norm != "l2":
         raise ValueError(f"Expected `norm='l2'` with `debiased=True`. Received: norm={norm!r}.")
+
+
+def _checked_counts(n):
+    known = concrete(n)
+    broken = None if known is None else known[known != np.floor(known)]
+    if broken is not None and broken.size:
+        raise ValueError(
+            "Expected whole numbers of examples in the bins with `debiased=True`. Received: a weight of "
+            f"{broken.flat[0]:g}. Pass `examples`, how many examples each weight stands for: for weights w that are no "
+            "counts, (Σ w)² / Σ w² of the bin."
+        )
+    return K.where(are_counts(n), n, K.full_like(n, np.nan))
 
 
 def _ratio(numerator, denominator):

@@ -4,8 +4,13 @@ from keras import ops as K
 
 from keras_ls.ops._inputs import pick, probability_examples
 from keras_ls.ops.binning import bin_statistics, quantile_bin_index, uniform_bin_index
-from keras_ls.ops.calibration import calibration_error_of_bins, checked_calibration_options
+from keras_ls.ops.calibration import (
+    calibration_error_of_bins,
+    checked_calibration_options,
+    examples_of_bins,
+)
 from keras_ls.ops.checks import checked_choice, checked_fraction
+from keras_ls.ops.example_weights import are_counts
 from keras_ls.ops.float64 import mean
 from keras_ls.ops.precision import at_least_float32
 
@@ -41,7 +46,8 @@ def classwise_calibration_error(
         threshold: ε in [0, 1): only `p_k > ε` count for class k, in its bins and in n_k; 0 counts all, zeros too. A
             class for which none count has an error of 0.
         average: "macro" for the mean over the classes, None for one error a class.
-        sample_weight: `[N]`, or None. An integer weight counts as that many examples.
+        sample_weight: `[N]`, or None. An integer weight counts as that many examples. Where any (of those that count
+            for a class) is no whole number, the scale of the weights says nothing, as for `calibration_error`.
         axis: the class axis of `probabilities`, and of dense labels.
 
     Returns:
@@ -75,12 +81,13 @@ def classwise_calibration_error(
     else:
         columns = zip(K.unstack(probabilities, axis=1), K.unstack(weight, axis=1))
         index = K.stack([quantile_bin_index(p, w, num_bins, closed) for p, w in columns], axis=1)
-    statistics = classwise_bin_statistics(index, probabilities, targets, weight, num_bins)
-    errors = calibration_error_of_bins(statistics, norm, debiased)
+    statistics = classwise_bin_statistics(index, probabilities, targets, weight, num_bins, squares=debiased)
+    examples = examples_of_bins(statistics, are_counts(weight, axis=0)) if debiased else None
+    errors = calibration_error_of_bins(statistics[:3], norm, debiased, examples)
     return errors if average is None else mean(errors)
 
 
-def classwise_bin_statistics(index, probabilities, targets, weight, num_bins):
+def classwise_bin_statistics(index, probabilities, targets, weight, num_bins, squares=False):
     """`bin_statistics` of each class.
 
     Args:
@@ -89,9 +96,11 @@ def classwise_bin_statistics(index, probabilities, targets, weight, num_bins):
         targets: `[N, K]`.
         weight: `[N, K]`.
         num_bins: B.
+        squares: whether to add the sums of the squared weights.
 
     Returns:
-        `[3, K, B]`: sums of the weight, of weight · target and of weight · probability; float64 (float32 on JAX).
+        `[3, K, B]`: sums of the weight, of weight · target and of weight · probability, and with `squares` `[4, K, B]`;
+        float64 (float32 on JAX).
 
     Examples:
         >>> import keras_ls as kls
@@ -105,7 +114,7 @@ def classwise_bin_statistics(index, probabilities, targets, weight, num_bins):
     num_classes = index.shape[-1]
     index = index + num_bins * K.arange(num_classes, dtype="int32")  # the bins of one class after those of another
     flat = (K.reshape(x, (-1,)) for x in (index, probabilities, targets, weight))
-    return K.reshape(bin_statistics(*flat, num_classes * num_bins), (3, num_classes, num_bins))
+    return K.reshape(bin_statistics(*flat, num_classes * num_bins, squares), (3 + squares, num_classes, num_bins))
 
 
 def classwise_targets(labels, probabilities):

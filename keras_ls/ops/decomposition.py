@@ -71,7 +71,8 @@ def brier_decomposition(
     Args:
         labels: integers or dense targets; `[N]` in [0, 1] for P(y=1).
         probabilities: `[N, K]` or `[N]`; leading axes are flattened.
-        sample_weight: `[N]`, or None. An integer weight counts as that many examples.
+        sample_weight: `[N]`, or None. An integer weight counts as that many examples. The scale of the weights says
+            nothing, but for the edges of equal-mass bins where all are whole numbers: see `quantile_bin_index`.
         num_bins: B ≥ 1.
         binning: "uniform" (equal width) or "quantile" (equal mass).
         closed: the side on which a bin includes its edge, "left" or "right".

@@ -52,7 +52,8 @@ def neural_collapse(features, labels, weights, bias=None, sample_weight=None) ->
         labels: integers `[N]` in [0, K), each class at least once.
         weights: `[D, K]`, the kernel of the last layer. Where D ≠ K, its transpose does as well.
         bias: `[K]`, or None for zeros.
-        sample_weight: `[N]`, or None. An integer weight counts as that many examples.
+        sample_weight: `[N]`, or None. An integer weight counts as that many examples; the scale of the weights says
+            nothing.
 
     Returns:
         `NeuralCollapse` of scalars without unit; float64 (float32 on JAX).

@@ -8,6 +8,7 @@ from keras import ops as K
 
 from keras_ls.ops._inputs import same_shape
 from keras_ls.ops._tensors import as_weight, checked_features
+from keras_ls.ops.example_weights import to_counts
 from keras_ls.ops.float64 import divide_no_nan, matmul, mean
 from keras_ls.ops.precision import accumulation_dtype, few_epsilons, to_accumulation_dtype
 
@@ -22,7 +23,7 @@ def correlation_distance(x, y, weight=None):
     Args:
         x: `[..., L]`.
         y: of the same shape.
-        weight: w, `[L]`; None for ones.
+        weight: w, `[L]`; None for ones. Their scale says nothing.
 
     Returns:
         `[...]`, in [0, 2]; float64 (float32 on JAX).
@@ -62,7 +63,7 @@ def distance_error(teacher, student, weight=None):
     Args:
         teacher: `[N, D]`.
         student: `[N, D']`.
-        weight: w, `[N]`; None for ones.
+        weight: w, `[N]`; None for ones. Their scale says nothing.
 
     Returns:
         `[N]`, without unit; float64 (float32 on JAX).
@@ -106,7 +107,7 @@ def angle_error(teacher, student, weight=None):
     Args:
         teacher: `[N, D]`.
         student: `[N, D']`.
-        weight: w, `[N]`; None for ones.
+        weight: w, `[N]`; None for ones. Their scale says nothing.
 
     Returns:
         `[N]`, without unit; float64 (float32 on JAX).
@@ -152,7 +153,7 @@ def similarity_error(teacher, student, weight=None):
     Args:
         teacher: `[N, D]`.
         student: `[N, D']`.
-        weight: w, `[N]`; None for ones.
+        weight: w, `[N]`; None for ones. Where any is no whole number, their scale says nothing.
 
     Returns:
         `[N]`, without unit; float64 (float32 on JAX).
@@ -177,6 +178,7 @@ def similarity_error(teacher, student, weight=None):
 def similarity_core(teacher, student, weight=None):
     """`similarity_error` of checked features."""
     weight, _ = _weights(teacher, weight)
+    weight = to_counts(weight)  # a row's unit length spreads over the examples
 
     def rows(x):
         x = to_accumulation_dtype(x)

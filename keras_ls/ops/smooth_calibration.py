@@ -33,7 +33,7 @@ def smooth_calibration_error(labels, probabilities, bandwidth=None, sample_weigh
         labels: integers or dense targets; `[N]` in [0, 1] for P(y=1).
         probabilities: `[N, K]` or `[N]`; leading axes are flattened.
         bandwidth: σ of at least 2h, or None for σ*.
-        sample_weight: `[N]`, or None.
+        sample_weight: `[N]`, or None; the scale of the weights says nothing.
         axis: the class axis of `probabilities`, and of dense labels.
 
     Returns:
@@ -70,7 +70,8 @@ def node_statistics(confidence, accuracy, weight):
         weight: `[N]`; an example of weight 0 is dropped, whatever its values. None: all count 1.
 
     Returns:
-        `[16385]`: weight · (accuracy - confidence) at each node, then the sum of the weight; float64 (float32 on JAX).
+        `[16385]`: weight · (accuracy - confidence) at each node, then the sum of the weight, all in the scale of the
+        weights; float64 (float32 on JAX).
 
     Examples:
         >>> import keras_ls as kls
@@ -98,7 +99,7 @@ def smooth_calibration_error_of_nodes(statistics, bandwidth=None):
     """The smooth calibration error of residuals at the nodes.
 
     Args:
-        statistics: as `node_statistics` returns them.
+        statistics: as `node_statistics` returns them; the error does not depend on their scale.
         bandwidth: σ, or None for that which is its own error.
 
     Returns:

@@ -39,7 +39,7 @@ def estimate_smoothing(logits, labels, sample_weight=None) -> SmoothingEstimate:
     Args:
         logits: `[N, K]`, on training data.
         labels: integers `[N]`, or one-hot `[N, K]`.
-        sample_weight: `[N]`, or None.
+        sample_weight: `[N]`, or None; the scale of the weights says nothing.
 
     Returns:
         `SmoothingEstimate` of scalars; float64 (float32 on JAX).
@@ -74,7 +74,7 @@ def wrong_logit_variance(logits, labels, sample_weight=None):
     Args:
         logits: `[N, K]`.
         labels: integers `[N]`, or one-hot `[N, K]`.
-        sample_weight: `[N]`, or None.
+        sample_weight: `[N]`, or None; the scale of the weights says nothing.
 
     Returns:
         A scalar, at least 0; float64 (float32 on JAX).

@@ -7,6 +7,7 @@ from keras import ops as K
 
 from keras_ls.ops._inputs import dropped, pick, probability_examples
 from keras_ls.ops.checks import check_outcomes
+from keras_ls.ops.example_weights import are_counts, to_counts
 from keras_ls.ops.precision import at_least_float32, to_accumulation_dtype
 
 # Keras before 3.15 has no erfc: there a p-value below 1e-16 is 0
@@ -40,7 +41,8 @@ def spiegelhalter_test(labels, probabilities, sample_weight=None, axis=-1) -> Sp
     two-sided: a z far below 0 means predictions that are less sure than they could be, and they are not calibrated
     either. Errors of both signs can cancel in z, so that a large p-value proves nothing.
 
-    Whole-number weights are counts: `v = w`. Other weights belong to one outcome each: `v = w²`.
+    Whole-number weights are counts: `v = w`. Other weights belong to one outcome each, `v = w²`, and their scale says
+    nothing.
 
     Args:
         labels: integers or one-hot targets; `[N]` of 0 and 1 for P(y=1).
@@ -84,9 +86,9 @@ def spiegelhalter_test(labels, probabilities, sample_weight=None, axis=-1) -> Sp
     deviation = K.where(K.logical_and(alike, K.abs(deviation) <= rounding), 0 * deviation, deviation)
     if len(labels.shape) == 2:
         labels = K.argmax(labels, axis=-1)
-    weight = to_accumulation_dtype(weight)
+    counts = are_counts(weight)
+    weight = to_counts(weight)  # whose squares are within the range of any dtype
     excess = K.sum(weight * dropped(pick(deviation, labels), weight))
-    counts = K.all(weight == K.floor(weight))
     variance = K.sum(K.where(counts, weight, weight * weight) * K.sum(p * K.square(deviation), axis=-1))
     nothing = excess == 0
     z = excess / K.where(nothing, K.ones_like(variance), K.sqrt(variance))

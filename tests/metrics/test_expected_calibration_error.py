@@ -248,7 +248,7 @@ def test_bins_keep_counting_past_float32(binning, jit_compile):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"num_bins": 0}, r"`num_bins`.*at least 1\. Received: 0"),
+        ({"num_bins": 0}, r"`num_bins`.*from 1 to 1,000,000\. Received: 0"),
         ({"num_bins": "15"}, r"`num_bins`.*Received: '15'"),
         ({"binning": "unifrom"}, r"`binning`.*Received: 'unifrom'\. Did you mean 'uniform'"),
         ({"norm": "L2"}, r"`norm`.*Received: 'L2'\. Did you mean 'l2'"),
@@ -274,3 +274,22 @@ def test_bins_of_a_stream_are_those_of_the_diagram():
     assert display.calibration_error == approx(float(metric.result()), rel=1e-6)
     with pytest.raises(ValueError, match="Expected `binning='uniform'`"):
         of_probabilities(binning="quantile").bins()
+
+
+def test_bins_of_weights_that_are_no_counts():
+    labels, _, p = predictions(200, 4, seed=5)
+    weight = np.random.default_rng(6).uniform(0.5, 3, 200).astype("float32")
+    metrics = [of_probabilities(10) for _ in range(3)]
+    for start in range(0, 200, 32):
+        rows = slice(start, start + 32)
+        for metric, scale in zip(metrics, (1, 1e-3, 1 / weight.sum())):
+            metric.update_state(labels[rows], p[rows], scale * weight[rows])
+    whole = kls.plots.ReliabilityDisplay.from_predictions(
+        labels, p, num_bins=10, from_logits=False, sample_weight=weight
+    )
+    size = weight.sum() ** 2 / (weight**2).sum()
+    for metric in metrics:
+        assert metric.bins()[0].sum() == approx(size, rel=1e-5)
+        display = kls.plots.ReliabilityDisplay(*metric.bins())
+        np.testing.assert_allclose(display.weight, whole.weight, rtol=1e-5)
+        np.testing.assert_allclose(display.interval, whole.interval, rtol=1e-4)

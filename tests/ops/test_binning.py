@@ -11,6 +11,7 @@ from tests.precision import digits
 DTYPES = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "float32": np.float32, "float64": np.float64}
 each_dtype = pytest.mark.parametrize("dtype", [*list(DTYPES)[:3], pytest.param("float64", marks=pytest.mark.float64)])
 CLOSED = ["left", "right"]
+approx = pytest.approx
 
 
 # JAX compiles anew for every size
@@ -170,3 +171,37 @@ def test_tables_of_cells_are_merged_row_by_row(closed):
         values = [fine[i, row][cell] / counts[row][cell] for i in range(3)]
         expected = [np.bincount(index, v, 6) for v in values]
         np.testing.assert_allclose(merged[:, row], expected, rtol=digits(1e-12), atol=1e-6)
+
+
+def test_weights_that_are_no_whole_numbers_share_the_ranks():
+    # .1 .1 .1 .5 among 4 ranks: .5 .5 .5 2.5, together .5 1 1.5 4. Of two bins the edge has rank round(3/2) = 2
+    values = [0.1, 0.2, 0.3, 0.4]
+    assert quantile(values, 2, weight=[0.1, 0.1, 0.1, 0.5]) == [0, 0, 0, 1]
+    assert quantile(values, 2, weight=[0.7] * 4) == [0, 0, 1, 1]
+    # one so heavy that both edges of three bins lie at it
+    assert quantile(values, 3, weight=[0.5, 1e6 + 0.5, 0.5, 0.5]) == [0, 2, 2, 2]
+    # values that stand for two examples each
+    index = quantile_bin_index(values, [0.25] * 4, 4, examples=8)
+    assert convert_to_numpy(index).tolist() == quantile(values, 4, weight=[2] * 4)
+
+
+@pytest.mark.parametrize("closed", CLOSED)
+def test_equal_weights_say_nothing_of_equal_mass_bins(closed):
+    for n in (5, 30, 1001):
+        values = np.random.default_rng(n).random(n).round(3)
+        for num_bins in (2, 7, 15):
+            expected = quantile(values, num_bins, closed)
+            for weight in (0.1, 1 / n, 1e-12, 12345.678):
+                assert quantile(values, num_bins, closed, np.full(n, weight, "float32")) == expected
+
+
+def test_cells_of_weights_that_are_no_whole_numbers():
+    # halves of .8: after the second cell, which ends at it, or in the second
+    fine = np.array([[0.1, 0.3, 0.3, 0.1], [0.0, 0.1, 0.1, 0.1]])
+    assert convert_to_numpy(merge_into_quantile_bins(fine, 2))[0].tolist() == approx([0.4, 0.4])
+    fine[0] = [0.1, 0.4, 0.2, 0.1]
+    assert convert_to_numpy(merge_into_quantile_bins(fine, 2))[0].tolist() == approx([0.1, 0.7])
+    assert convert_to_numpy(merge_into_quantile_bins(fine, 2, "right"))[0].tolist() == approx([0.5, 0.3])
+    # as many as 8 examples: the edge is rank round(7/2) = 4, the fifth, which the second cell holds
+    merged = convert_to_numpy(merge_into_quantile_bins(fine, 2, examples=8))
+    assert merged[0].tolist() == approx([0.1, 0.7]) and merged[1].tolist() == approx([0, 0.3])

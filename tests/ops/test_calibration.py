@@ -9,7 +9,7 @@ from sklearn.metrics import brier_score_loss
 import keras_ls as kls
 from keras_ls import ops
 from keras_ls.ops.binning import bin_statistics, quantile_bin_index
-from keras_ls.ops.calibration import squared_distance
+from keras_ls.ops.calibration import calibration_error_of_bins, squared_distance
 from tests.ops import plain_forms
 from tests.precision import digits
 from tests.real_data import lenet_cifar10
@@ -339,3 +339,26 @@ def test_logits_in_place_of_probabilities_are_refused():
 def test_no_weight_left_is_no_perfect_score(score):
     with pytest.raises(ValueError, match="Expected an example of positive weight"):
         score([0, 1], [[0.5, 0.5], [0.5, 0.5]], sample_weight=[0.0, 0.0])
+
+
+def test_debiased_of_weights_that_are_no_counts():
+    # one bin: acc = 2/2.5 = .8, conf .3, effective size 2.5²/(.25 + .25 + 2.25) = 25/11; .5² - .8 · .2 / (14/11)
+    y, p, weight = [1, 0, 1], [0.3, 0.3, 0.3], np.array([0.5, 0.5, 1.5])
+    expected = np.sqrt(0.25 - 0.16 * 11 / 14)
+    for scale in (1, 0.001, 0.4, 5e-10):
+        assert error(y, p, 1, norm="l2", debiased=True, sample_weight=scale * weight) == approx(expected, rel=1e-5)
+    # twice as whole numbers they are counts: five examples
+    expected = np.sqrt(0.25 - 0.16 / 4)
+    assert error(y, p, 1, norm="l2", debiased=True, sample_weight=2 * weight) == approx(expected, rel=1e-5)
+    # an example alone in its bin has no variance, whatever its weight: left out
+    assert error(
+        [1, 0, 1, 1], [0.3, 0.3, 0.3, 0.9], 2, norm="l2", debiased=True, sample_weight=[*weight, 7.5]
+    ) == approx(np.sqrt(2.5 / 10 * (0.25 - 0.16 * 11 / 14)), rel=1e-5)
+
+
+def test_bins_of_weights_that_are_no_counts_need_their_number():
+    sums = [[2.5], [2.0], [0.75]]
+    with pytest.raises(ValueError, match=r"whole numbers of examples in the bins.*Received: a weight of 2\.5\. Pass"):
+        calibration_error_of_bins(sums, "l2", debiased=True)
+    found = calibration_error_of_bins(sums, "l2", debiased=True, examples=[25 / 11])
+    assert float(found) == approx(np.sqrt(0.25 - 0.16 * 11 / 14), rel=1e-5)

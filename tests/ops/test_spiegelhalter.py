@@ -157,3 +157,11 @@ def test_in_graphs():
 def test_errors(labels, p, message):
     with pytest.raises(ValueError, match=message):
         ops.spiegelhalter_test(labels, p)
+
+
+def test_weights_whose_squares_no_float32_holds():
+    rng = np.random.default_rng(5)
+    p, labels, weight = rng.dirichlet(np.ones(3), 40), rng.integers(0, 3, 40), rng.uniform(0.5, 2, 40)
+    expected = z_and_p(labels, p, weight)
+    for scale in (1e-25, 1e-3):
+        assert z_and_p(labels, p, scale * weight) == approx(expected, rel=digits(1e-6, 1e-4))
