@@ -7,6 +7,7 @@ import warnings
 import keras
 import numpy as np
 
+from keras_ls.batches import Batches
 from keras_ls.calibrators.predictions import PredictionReader
 from keras_ls.ops._inputs import flatten_examples
 
@@ -36,7 +37,7 @@ class Calibrator(keras.layers.Layer):
         self.fit_report = None
         self.supports_masking = True
 
-    def fit(self, logits, labels=None, sample_weight=None, ignore_class=None, verbose="auto"):
+    def fit(self, logits, labels=None, sample_weight=None, ignore_class=None, verbose="auto", steps=None):
         """Fits the calibrator: `fit(logits, labels, sample_weight=None)` or `fit(model, dataset)`.
 
         Logits of sequences, `[N, T, K]`, count as N·T examples. A model's Keras mask drops its padded steps; arrays
@@ -52,13 +53,15 @@ class Calibrator(keras.layers.Layer):
             ignore_class: integer label of examples that do not count, or None.
             verbose: whether passes of a model over a dataset show their progress: 1, 0, or "auto" for those that take
                 more than ten seconds.
+            steps: how many batches of the dataset to read, as one that repeats for ever needs; None for all.
 
         Returns:
             The layer itself.
 
         Raises:
             ValueError: for shapes, labels or weights that do not fit, NaN or +inf logits, a label whose logit is -inf,
-                and no examples; for a dataset that would have to be read again and cannot be.
+                and no examples; for a dataset that would have to be read again and cannot be, that repeats for ever
+                without `steps`, or is not batched.
 
         Warns:
             UserWarning: where the data cannot tell the parameters, with what that says of them.
@@ -78,7 +81,9 @@ class Calibrator(keras.layers.Layer):
                     "Expected `fit(model, dataset)`, with weights in the dataset as (x, y, sample_weight). "
                     f"Received: {'no dataset' if labels is None else 'a third argument'}."
                 )
-            self.fit_predictions(PredictionReader(logits, ignore_class=ignore_class, verbose=verbose), labels)
+            self.fit_predictions(
+                PredictionReader(logits, ignore_class=ignore_class, verbose=verbose), Batches(labels, steps=steps)
+            )
         elif labels is None:
             raise ValueError("Expected `fit(logits, labels)` or `fit(model, dataset)`. Received: no labels.")
         else:
