@@ -7,6 +7,7 @@ import warnings
 import keras
 import numpy as np
 
+from keras_ls.batches import Batches
 from keras_ls.calibrators.predictions import PredictionReader
 from keras_ls.ops._inputs import flatten_examples
 from keras_ls.ops._logits import LogitsCheck, as_logits, check_some_in_unit_interval, is_binary, logits_of_array
@@ -41,7 +42,16 @@ class Calibrator(keras.layers.Layer):
         self.fit_report = None
         self.supports_masking = True
 
-    def fit(self, logits, labels=None, sample_weight=None, ignore_class=None, verbose="auto", from_logits=None):
+    def fit(
+        self,
+        logits,
+        labels=None,
+        sample_weight=None,
+        ignore_class=None,
+        verbose="auto",
+        from_logits=None,
+        steps=None,
+    ):
         """Fits the calibrator: `fit(logits, labels, sample_weight=None)` or `fit(model, dataset)`.
 
         A model that ends in a softmax or sigmoid returns probabilities: fit it with `from_logits=False`. The fit is
@@ -62,6 +72,7 @@ class Calibrator(keras.layers.Layer):
                 more than ten seconds.
             from_logits: whether logits are given, or probabilities, to this fit and to every call after it; None
                 (default) for what the constructor said.
+            steps: how many batches of the dataset to read, as one that repeats for ever needs; None for all.
 
         Returns:
             The layer itself.
@@ -69,7 +80,7 @@ class Calibrator(keras.layers.Layer):
         Raises:
             ValueError: for shapes, labels or weights that do not fit, NaN or +inf logits, a label whose logit is -inf,
                 and no examples; for "probabilities" outside [0, 1]; for a dataset that would have to be read again and
-                cannot be.
+                cannot be, that repeats for ever without `steps`, or is not batched.
 
         Warns:
             UserWarning: where the data cannot tell the parameters, with what that says of them; and where what is
@@ -97,7 +108,7 @@ class Calibrator(keras.layers.Layer):
             reader = PredictionReader(
                 logits, ignore_class=ignore_class, verbose=verbose, from_logits=self.from_logits, logits_check=check
             )
-            self.fit_predictions(reader, labels)
+            self.fit_predictions(reader, Batches(labels, steps=steps))
             self._warn_of_advice()
         elif labels is None:
             raise ValueError("Expected `fit(logits, labels)` or `fit(model, dataset)`. Received: no labels.")

@@ -4,6 +4,7 @@ import functools
 import numbers
 import re
 
+from keras_ls.batches import endless, is_endless
 from keras_ls.distillation.forward_pass import select_inputs
 from keras_ls.ops.checks import checked_count
 
@@ -61,8 +62,8 @@ def checked_batches(dataset, batch_size, teacher_inputs=None):
     import tensorflow as tf
 
     batched = check_examples(dataset)
-    if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
-        raise ValueError("Expected a dataset that ends. Received: one that repeats for ever. Leave `repeat` out.")
+    if is_endless(dataset):
+        raise endless("dataset", "tf.data.Dataset")
     dataset = dataset.rebatch(batch_size) if batched else dataset.batch(batch_size)
 
     def check(ids, example):

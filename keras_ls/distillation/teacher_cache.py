@@ -4,6 +4,7 @@ import functools
 import math
 import pathlib
 
+from keras_ls.batches import endless, is_endless
 from keras_ls.distillation.cache_examples import check_examples, checked_batches, numpy_batches, views
 from keras_ls.distillation.cache_manifest import CacheManifest
 from keras_ls.distillation.cache_writing import checked_logits, in_inference_mode, write_pass
@@ -255,6 +256,8 @@ class TeacherCache:
             data = view(seed)
             if check_examples(data):
                 raise ValueError("Expected `view` to return single examples. Received: batches. Leave batch() out.")
+            if is_endless(data):
+                raise endless("view", "tf.data.Dataset")
             if shuffle_seed is not None:
                 buffer = shuffle_buffer or max(one["examples"] for one in manifest.facts["passes"] if one["complete"])
                 data = data.shuffle(buffer, seed=shuffle_seed + epoch, reshuffle_each_iteration=False)

@@ -229,6 +229,8 @@ def test_batches_given_to_epochs(tmp_path):
     cache = written(tmp_path, view, image_network(0, 9), augmentation_seeds=[0])
     with pytest.raises(ValueError, match="single examples"):
         cache.epochs(lambda seed: view(seed).batch(2))
+    with pytest.raises(ValueError, match=r"^Expected `view` to come to an end\. Received: .* repeats for ever"):
+        cache.epochs(lambda seed: view(seed).repeat())
     with pytest.raises(ValueError, match="at least one augmentation seed"):
         cache.epochs(view, [])
 
