@@ -28,12 +28,10 @@ def checked_non_negative(name, value):
     return float(value)
 
 
-def checked_count(name, value, minimum=1, maximum=None):
-    """Returns `value` as an int of at least `minimum` and, if given, at most `maximum`, or raises `ValueError`."""
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not whole or value < minimum or (maximum is not None and value > maximum):
-        span = f"of at least {minimum}" if maximum is None else f"from {minimum:,} to {maximum:,}"
-        raise ValueError(f"Expected `{name}` to be an integer {span}. Received: {value!r}.")
+def checked_count(name, value, minimum=1):
+    """Returns `value` as an int of at least `minimum`, or raises `ValueError`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < minimum:
+        raise ValueError(f"Expected `{name}` to be an integer of at least {minimum}. Received: {value!r}.")
     return int(value)
 
 
