@@ -35,6 +35,7 @@ class HistogramBinning(PerClassCalibrator):
         from_logits: whether a call and `fit` are given logits (default), or probabilities, as of a model that ends in a
             softmax or sigmoid.
         name: name of the layer.
+        axis: the class axis of what a call and `fit` are given, -1 by default; binary logits `[N]` have none.
 
     Attributes:
         bin_starts: lower edges of the bins, NumPy `[K, B]`; `[1, B]` for "top_label" and binary logits.

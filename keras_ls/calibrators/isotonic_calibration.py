@@ -37,6 +37,7 @@ class IsotonicCalibration(PerClassCalibrator):
         from_logits: whether a call and `fit` are given logits (default), or probabilities, as of a model that ends in a
             softmax or sigmoid.
         name: name of the layer.
+        axis: the class axis of what a call and `fit` are given, -1 by default; binary logits `[N]` have none.
 
     Attributes:
         knots: log-odds where the functions bend, NumPy `[K, num_knots]`, ascending, the last repeated; `[1, num_knots]`

@@ -11,7 +11,7 @@ from keras_ls.batches import Batches
 from keras_ls.calibrators.example_blocks import BUDGET
 from keras_ls.ops._inputs import flatten_examples
 from keras_ls.ops._logits import logits_of_array
-from keras_ls.ops.checks import checked_choice, checked_class, checked_count
+from keras_ls.ops.checks import checked_axis, checked_choice, checked_class, checked_count
 from keras_ls.ops.masks import get_keras_mask
 
 
@@ -25,10 +25,13 @@ class PredictionReader:
         verbose: whether a pass shows its progress: 1, 0, or "auto" once it has taken ten seconds.
         from_logits: whether the model returns logits (default), or probabilities, which are read as their logits.
         logits_check: a `LogitsCheck` that looks at the model, or None.
+        axis: the class axis of the model's outputs, and of dense labels.
     """
 
-    def __init__(self, model, batch_size=256, ignore_class=None, verbose=0, from_logits=True, logits_check=None):
-        self.model = model
+    def __init__(
+        self, model, batch_size=256, ignore_class=None, verbose=0, from_logits=True, logits_check=None, axis=-1
+    ):
+        self.model, self.axis = model, checked_axis(axis)
         self.from_logits, self.logits_check = from_logits, logits_check
         if logits_check is not None and not logits_check.done:
             logits_check.see_model(model)
@@ -60,7 +63,7 @@ class PredictionReader:
                 raise ValueError("Expected a model with one output. Received: several. Wrap the one to calibrate.")
             if 0 in predictions.shape:
                 continue
-            flat = flatten_examples(labels, predictions, weight, mask, self.ignore_class)
+            flat = flatten_examples(labels, predictions, weight, mask, self.ignore_class, self.axis)
             labels, predictions, weight = (keras.ops.convert_to_numpy(array) for array in flat)
             if self.logits_check is not None:
                 self.logits_check.see(predictions)
