@@ -6,7 +6,7 @@ import keras
 from keras import ops as K
 
 from keras_ls.losses.classification_loss import ClassificationLoss
-from keras_ls.losses.coefficient import Coefficient, number
+from keras_ls.losses.coefficient import Coefficient, inside_traced_code, number
 from keras_ls.losses.reduction import sum_over_replicas
 from keras_ls.ops._inputs import align_labels, check_integer_labels, flatten_examples, pick
 from keras_ls.ops._logits import as_logits
@@ -89,6 +89,11 @@ class OnlineLabelSmoothing(ClassificationLoss):
         dtype=None,
     ):
         super().__init__(from_logits, ignore_class, axis, name=name, reduction=reduction, dtype=dtype)
+        if inside_traced_code():
+            raise ValueError(
+                "Expected OnlineLabelSmoothing to be made outside traced code, as it learns from step to step. Received: "
+                "one made in a function that is being traced. Make it once, before the training, and call it there."
+            )
         self.num_classes = checked_count("num_classes", num_classes, minimum=2)
         self.label_smoothing = label_smoothing
         self.steps_per_epoch = None if steps_per_epoch is None else checked_count("steps_per_epoch", steps_per_epoch)
@@ -137,7 +142,7 @@ class OnlineLabelSmoothing(ClassificationLoss):
             )
         check_integer_labels(labels, self.num_classes)
         log_p = K.log_softmax(logits, axis=-1)
-        alpha = K.cast(self.label_smoothing, log_p.dtype)
+        alpha = K.cast(self.label_smoothing.value, log_p.dtype)
         soft = K.take(self.soft_labels.value, K.clip(K.cast(labels, "int32"), 0, self.num_classes - 1), axis=0)
         log_p_soft = K.sum(zero_where_impossible(K.cast(soft, log_p.dtype), log_p), axis=-1)
         return -(1.0 - alpha) * pick(log_p, labels) - weighted(alpha, log_p_soft)

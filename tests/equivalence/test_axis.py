@@ -1,4 +1,4 @@
-"""The class axis: with `axis=1` (channels first) as with the classes last, for every public metric, calibrator and function."""
+"""The class axis: `axis=1` (channels first) as with the classes last, for every public metric, calibrator and function."""
 
 import inspect
 import types
