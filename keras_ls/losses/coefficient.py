@@ -34,13 +34,65 @@ class Coefficient:
         number = self.checked(self.name, value)
         with np.errstate(over="ignore"):  # to infinity, which is refused
             self.checked(self.name, float(np.asarray(number).astype(loss.dtype)))  # .99999999 becomes 1
-        if vars(loss).get(self.name) is not None:
+        if isinstance(vars(loss).get(self.name), keras.Variable):
             vars(loss)[self.name].assign(number)
+        elif inside_trace():
+            vars(loss)[self.name] = Constant(np.dtype(loss.dtype).type(number))
         else:
             # no autocast: in a layer of half precision that calls the loss, .1 stays .1
             vars(loss)[self.name] = keras.Variable(
                 number, trainable=False, dtype=loss.dtype, autocast=False, name=self.name
             )
+
+
+class Constant:
+    """A coefficient of a loss that is made inside traced code, which can hold no variables.
+
+    Args:
+        value: NumPy scalar.
+    """
+
+    def __init__(self, value):
+        self.value = value
+
+    def numpy(self):
+        """The value, as of a variable."""
+        return self.value
+
+
+def inside_trace():
+    """Whether the caller runs inside code that is being traced, where no variable can be made."""
+    from keras.src.backend import in_stateless_scope  # no public name tells
+
+    if in_stateless_scope():
+        return True
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.inside_function()
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return isinstance(keras.ops.zeros(()), jax.core.Tracer)
+    return False
+
+
+def save_coefficients(loss, store):
+    """Writes the coefficients of `loss` into the `store` of `save_own_variables`."""
+    for name in _names(loss):
+        if getattr(loss, name) is not None:
+            store[name] = getattr(loss, name).numpy()
+
+
+def load_coefficients(loss, store):
+    """Reads what `save_coefficients` wrote; a file from before it leaves the loss as it is."""
+    for name in _names(loss):
+        if name in store:
+            setattr(loss, name, float(str(np.asarray(store[name]).astype(loss.dtype)[()])))
+
+
+def _names(loss):
+    return [name for name in dir(type(loss)) if isinstance(getattr(type(loss), name, None), Coefficient)]
 
 
 def number(variable):

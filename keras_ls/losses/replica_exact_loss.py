@@ -3,6 +3,7 @@
 import keras
 from keras import ops as K
 
+from keras_ls.losses.coefficient import load_coefficients, save_coefficients
 from keras_ls.losses.reduction import reduce_over_replicas
 from keras_ls.ops.checks import checked_choice
 from keras_ls.ops.masks import align_leading, get_keras_mask, zero_where_dropped
@@ -57,6 +58,14 @@ class ReplicaExactLoss(keras.losses.Loss):
         with keras.name_scope(self.name):
             y_true, y_pred, keep = self.without_dropped(y_true, y_pred)
             return reduce_over_replicas(self.call(y_true, y_pred), sample_weight, keep, self.reduction)
+
+    def save_own_variables(self, store):
+        """Keeps the coefficients in a model's weights file, so that a resumed schedule continues."""
+        save_coefficients(self, store)
+
+    def load_own_variables(self, store):
+        """Reads what `save_own_variables` kept."""
+        load_coefficients(self, store)
 
     def get_config(self):
         """Constructor arguments, for serialisation."""
