@@ -37,7 +37,7 @@ class Coefficient:
         number = self.checked(self.name, value)
         with np.errstate(over="ignore"):  # to infinity, which is refused
             self.checked(self.name, float(np.asarray(number).astype(loss.dtype)))  # .99999999 becomes 1
-        if vars(loss).get(self.name) is not None:
+        if isinstance(vars(loss).get(self.name), keras.Variable):
             vars(loss)[self.name].assign(number)
         elif inside_traced_code():
             vars(loss)[self.name] = Constant(self.name, number, loss.dtype)
@@ -91,6 +91,24 @@ def inside_traced_code():
 
         return isinstance(jax.numpy.zeros(()), jax.core.Tracer)
     return False
+
+
+def save_coefficients(loss, store):
+    """Writes the coefficients of `loss` into the `store` of `save_own_variables`."""
+    for name in _names(loss):
+        if getattr(loss, name) is not None:
+            store[name] = getattr(loss, name).numpy()
+
+
+def load_coefficients(loss, store):
+    """Reads what `save_coefficients` wrote; a file from before it leaves the loss as it is."""
+    for name in _names(loss):
+        if name in store:
+            setattr(loss, name, float(str(np.asarray(store[name]).astype(loss.dtype)[()])))
+
+
+def _names(loss):
+    return [name for name in dir(type(loss)) if isinstance(getattr(type(loss), name, None), Coefficient)]
 
 
 def number(variable):

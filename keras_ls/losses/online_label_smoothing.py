@@ -56,8 +56,8 @@ class OnlineLabelSmoothing(ClassificationLoss):
         Nats; a scalar, or one value an example for `reduction="none"`.
 
     Raises:
-        ValueError: for α outside [0, 1), another number of classes, dense labels, labels out of range (in a traced step
-            as for `SmoothedCrossentropy`).
+        ValueError: for α outside [0, 1), another number of classes, dense labels, labels out of range (in a
+            traced step as for `SmoothedCrossentropy`), and a loss made inside traced code.
 
     Examples:
         >>> import keras_ls as kls
@@ -91,8 +91,9 @@ class OnlineLabelSmoothing(ClassificationLoss):
         super().__init__(from_logits, ignore_class, axis, name=name, reduction=reduction, dtype=dtype)
         if inside_traced_code():
             raise ValueError(
-                "Expected OnlineLabelSmoothing to be made outside traced code, as it learns from step to step. Received: "
-                "one made in a function that is being traced. Make it once, before the training, and call it there."
+                "Expected OnlineLabelSmoothing to be made outside traced code, as it learns from batch to batch. "
+                "Received: its constructor called while a function is traced. Make it once, before `compile` or in "
+                "`__init__`, and call that object."
             )
         self.num_classes = checked_count("num_classes", num_classes, minimum=2)
         self.label_smoothing = label_smoothing
@@ -220,13 +221,18 @@ class OnlineLabelSmoothing(ClassificationLoss):
         self._sums.assign(K.where(due, K.zeros_like(sums), self._sums.value))
 
     def save_own_variables(self, store):
-        """Keeps the soft labels in a saved model."""
+        """Keeps α, the soft labels and what was observed since their last move."""
+        super().save_own_variables(store)
         store["soft_labels"] = self.soft_labels.numpy()
+        store["sums"] = K.convert_to_numpy(self._sums.value)
+        store["step"] = self._step.numpy()
 
     def load_own_variables(self, store):
         """Reads what `save_own_variables` kept."""
-        if "soft_labels" in store:
-            self.soft_labels.assign(store["soft_labels"])
+        super().load_own_variables(store)
+        for name, variable in {"soft_labels": self.soft_labels, "sums": self._sums, "step": self._step}.items():
+            if name in store:
+                variable.assign(store[name])
 
     def get_config(self):
         """Constructor arguments, for serialisation."""

@@ -3,6 +3,7 @@
 import keras
 from keras import ops as K
 
+from keras_ls.losses.coefficient import load_coefficients, save_coefficients
 from keras_ls.losses.reduction import reduce_over_replicas
 from keras_ls.ops._inputs import LABELS_ADVICE
 from keras_ls.ops._tensors import as_tensor, as_weight
@@ -65,6 +66,14 @@ class ReplicaExactLoss(keras.losses.Loss):
     def checked_call(self, y_true, y_pred, keep, weight):
         """`call`, after an error for targets of examples that count which are none; here, any will do."""
         return self.call(y_true, y_pred)
+
+    def save_own_variables(self, store):
+        """Keeps the coefficients in a model's weights file, so that a resumed schedule continues."""
+        save_coefficients(self, store)
+
+    def load_own_variables(self, store):
+        """Reads what `save_own_variables` kept."""
+        load_coefficients(self, store)
 
     def get_config(self):
         """Constructor arguments, for serialisation."""
