@@ -73,8 +73,8 @@ class Constant:
     def assign(self, number):
         """Refuses: what traced code has read does not change."""
         raise ValueError(
-            f"Expected a loss made outside traced code, to change its `{self.name}`. Received: one made inside. Make it "
-            "once, before the training, and call it there."
+            f"Expected a loss made outside traced code, to change its `{self.name}`. Received: one made inside. Make "
+            "it once, before the training, and call it there."
         )
 
 

@@ -1,4 +1,4 @@
-"""The class axis: `axis=1` (channels first) as with the classes last, for every public metric, calibrator and function."""
+"""The class axis: `axis=1` (channels first) gives what the classes last give, in functions, metrics and calibrators."""
 
 import inspect
 import types
