@@ -19,7 +19,7 @@ ROOMS = [
         "plots",
         "callbacks",
     ),
-    *("data", "models", "distribute", "export", "studies", "cli"),
+    *("data", "models", "distribute", "export_inputs", "export", "studies", "cli"),
 ]
 # run on any Keras backend: TensorFlow only inside the functions that need it
 ANY_BACKEND = {"ops", "batches", "losses", "metrics", "calibrators", "distillation", "callbacks"}
