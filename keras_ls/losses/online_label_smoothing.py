@@ -106,6 +106,7 @@ class OnlineLabelSmoothing(ClassificationLoss):
             K.full(square, 1 / self.num_classes), dtype="float32", autocast=False, name="soft_labels", **once
         )
         self._step = keras.Variable(0, dtype="int32", name="step", **once)
+        self._epoch = keras.Variable(-1, dtype="int32", name="epoch", **once)  # whose batches the sums are of
         self._sums = keras.Variable(
             K.zeros(square),
             trainable=False,
@@ -119,11 +120,14 @@ class OnlineLabelSmoothing(ClassificationLoss):
     def __call__(self, y_true, y_pred, sample_weight=None):
         """The loss; taking its gradient also learns from the batch."""
         value = super().__call__(y_true, y_pred, sample_weight)
+        learnt = set()  # where a gradient of this pass has been taken: a second one is of the same batch
 
         @K.custom_gradient
         def learning(value):
             def gradient(*args, upstream=None):
-                self._learn(y_true, y_pred, sample_weight)
+                if (graph := _graph()) not in learnt:
+                    learnt.add(graph)
+                    self._learn(y_true, y_pred, sample_weight)
                 return backward_inputs(args, upstream, (value,))[0]
 
             return K.copy(value), gradient
@@ -171,6 +175,18 @@ class OnlineLabelSmoothing(ClassificationLoss):
         self._reminded = True
         self._move(self._sums.value, True)
 
+    def begin_epoch(self, epoch):
+        """Starts to observe an epoch; what a training that went no further has left of the last one moves first."""
+        if 0 <= int(self._epoch.numpy()) < epoch:
+            self.update()  # a backup is written before the callbacks after it see the end of the epoch
+        self.forget()
+        self._epoch.assign(epoch)
+
+    def end_epoch(self):
+        """Moves the soft labels to the mean of the epoch."""
+        self.update()
+        self._epoch.assign(-1)
+
     def forget(self):
         """Drops what was observed since the last move."""
         self._sums.assign(K.zeros(self._sums.shape))
@@ -180,6 +196,7 @@ class OnlineLabelSmoothing(ClassificationLoss):
         self.soft_labels.assign(K.full(self.soft_labels.shape, 1 / self.num_classes))
         self.forget()
         self._step.assign(0)
+        self._epoch.assign(-1)
 
     def _learn(self, *batch):
         on_jax = keras.backend.backend() == "jax"
@@ -226,13 +243,14 @@ class OnlineLabelSmoothing(ClassificationLoss):
         store["soft_labels"] = self.soft_labels.numpy()
         store["sums"] = K.convert_to_numpy(self._sums.value)
         store["step"] = self._step.numpy()
+        store["epoch"] = self._epoch.numpy()
 
     def load_own_variables(self, store):
         """Reads what `save_own_variables` kept."""
         super().load_own_variables(store)
-        for name, variable in {"soft_labels": self.soft_labels, "sums": self._sums, "step": self._step}.items():
+        for name in ("soft_labels", "sums", "step", "epoch"):
             if name in store:
-                variable.assign(store[name])
+                getattr(self, name if name == "soft_labels" else f"_{name}").assign(store[name])
 
     def get_config(self):
         """Constructor arguments, for serialisation."""
@@ -242,3 +260,12 @@ class OnlineLabelSmoothing(ClassificationLoss):
             "label_smoothing": number(self.label_smoothing),
             "steps_per_epoch": self.steps_per_epoch,
         }
+
+
+def _graph():
+    """What tells a graph that is being traced from others; None where nothing is traced."""
+    if keras.backend.backend() != "tensorflow":
+        return None
+    import tensorflow as tf
+
+    return None if tf.executing_eagerly() else id(tf.compat.v1.get_default_graph())
