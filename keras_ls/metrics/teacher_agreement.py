@@ -4,7 +4,7 @@ import keras
 from keras import ops as K
 
 from keras_ls.metrics.streaming import StreamingMean
-from keras_ls.ops._logits import as_logits
+from keras_ls.ops._logits import LogitsCheck, as_logits
 from keras_ls.ops._tensors import as_tensor
 from keras_ls.ops.checks import checked_choice, checked_positive
 from keras_ls.ops.divergences import kl_core
@@ -62,7 +62,9 @@ class TeacherAgreement(StreamingMean):
         self.measure = checked_choice("measure", measure, NAMES)
         self.temperature = checked_positive("temperature", temperature)
         super().__init__(from_logits, None, axis, name or NAMES[measure], dtype)
-        self.logits_check.done = measure == "top1"  # the likeliest class is that of the logits
+        self.teacher_check = LogitsCheck(type(self).__name__)
+        # the likeliest class is that of the logits
+        self.logits_check.done = self.teacher_check.done = measure == "top1"
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Adds a batch.
@@ -81,7 +83,8 @@ class TeacherAgreement(StreamingMean):
                 "`compile(teacher_metrics=[...])`; among `metrics` it would meet the labels."
             )
         if self.from_logits:
-            self.logits_check.see(y_true)
+            self.teacher_check.see(y_true, self.axis)
+            self.logits_check.done |= self.teacher_check.found  # of which it is said already
         super().update_state(y_true, y_pred, sample_weight)
 
     def values(self, labels, predictions):

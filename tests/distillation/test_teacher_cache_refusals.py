@@ -243,5 +243,7 @@ def test_a_dataset_that_grew_since_the_cache_was_complete(cache):
 
 def test_probabilities_are_not_taken_for_logits_without_a_word(tmp_path):
     softmax = keras.Sequential([teacher(), keras.layers.Softmax()])
-    with pytest.warns(UserWarning, match="Expected a teacher that returns logits"):
+    with pytest.warns(
+        UserWarning, match="Expected logits for a TeacherCache. Received: the outputs of a model that ends in a softmax"
+    ):
         written(tmp_path / "softmax", model=softmax)

@@ -224,6 +224,7 @@ GOOD = {
     "center": False,
     "axis": -1,
     "from_logits": True,
+    "binary": False,
 }
 OWN = {
     "attention_map": {"features": FEATURES.reshape(2, 3, 4)},

@@ -35,4 +35,4 @@ def test_every_public_estimator_is_registered():
     displays = [(name, getattr(getattr(kls.plots, name), "from_predictions", None)) for name in kls.plots.__all__]
     weighted = {"weight", "sample_weight", "statistics", "fine", "predictions"}
     public = {name for name, function in [*functions, *displays] if function and weighted & parameters(function)}
-    assert public == {name.split("-")[0] for name in ESTIMATORS}
+    assert public <= {name.split("-")[0] for name in ESTIMATORS}  # which has the sums behind them, too
