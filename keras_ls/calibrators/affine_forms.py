@@ -32,17 +32,19 @@ class PerClassForm:
         return np.stack([np.einsum("ij,ij->j", residual, z), residual.sum(axis=0)])
 
     def curvature(self, z, p, weight):
-        """Of each class: the sums of the second derivatives by a twice, by a and b, by b twice."""
+        """Of each class: the sums of the second derivatives by a twice, by a and b, by b twice; and of the squares."""
         z, p = self._free(z), self._free(p)
         q = weight[:, None] * p * (1 - p)
-        return np.stack([np.einsum("ij,ij,ij->j", q, z, z), np.einsum("ij,ij->j", q, z), q.sum(axis=0)])
+        return np.stack(
+            [np.einsum("ij,ij,ij->j", q, z, z), np.einsum("ij,ij->j", q, z), q.sum(axis=0), weight @ (z * z)]
+        )
 
     def scaling(self, curvature):
         """Functions from and to coordinates in which the objective's curvature is about 1: v to θ, gradients back."""
-        aa, ab, bb = curvature.reshape(3, -1)
-        aa, bb = aa + 2 * self.penalty[0], bb + 2 * self.penalty[1]
-        aa = aa + 1e-12 * aa.max() + 1e-300
-        bb = bb + 1e-12 * bb.max() + 1e-300
+        aa, ab, bb, square = curvature.reshape(4, -1)
+        # each class has a scale of its own; a class that is predicted for sure has no curvature
+        aa = aa + 2 * self.penalty[0] + 1e-12 * square + 1e-300
+        bb = bb + 2 * self.penalty[1] + 1e-12
         # inverse Cholesky factor of [[aa, ab], [ab, bb]], each class for itself
         first, cross = aa**-0.5, ab / aa
         second = np.maximum(bb - ab * cross, 1e-9 * bb) ** -0.5
@@ -103,7 +105,10 @@ class MatrixForm:
         g = g.reshape(inputs, inputs)
         q = self.penalty.max(axis=1)
         both = g + np.diag(q)
-        shares, basis = eigh(g, both + 1e-13 * np.trace(both) * np.eye(inputs))
+        unit = np.maximum(np.diag(both), 1e-300) ** -0.5  # of each input, whatever its scale
+        units = np.outer(unit, unit)
+        shares, basis = eigh(g * units, both * units + 1e-13 * inputs * np.eye(inputs))
+        basis *= unit[:, None]
         spread, rotation = eigh(s.reshape(outputs, outputs))
         diagonal = np.outer(shares, spread) + 2 * (q @ basis**2)[:, None]
         # without a penalty, adding one number to all logits changes nothing: leave such directions alone

@@ -1,6 +1,7 @@
 """Affine maps of logits with the least (penalised) negative log-likelihood: L-BFGS with exact gradients, in float64."""
 
 import functools
+import math
 
 import numpy as np
 
@@ -10,6 +11,8 @@ from keras_ls.calibrators.fit_report import FitReport
 from keras_ls.calibrators.temperature_solver import solve_temperature
 
 _MAX_ITERATIONS = 1000
+_ROUNDS = 3  # each in coordinates of its own
+_LARGEST = 1e100
 _REMAINING_NLL = 1e-10  # by which a converged fit may still be above the least objective
 
 
@@ -20,7 +23,9 @@ def solve_affine(labels, logits, weight, penalty, transform=None, bounds=(0.01, 
     The shape of `penalty` says which map it is: `[K + 1, K]` a matrix W `[K, K]` (from, to) and the intercepts as its
     last row; `[2, K]` a factor and an intercept of each class, `f(z) · a + b`; `[2, 1]` those of the single logit of
     binary predictions. The problem is convex. It starts from the best temperature, so that the NLL ends no higher than
-    there where the penalty leaves the scale free, in coordinates in which the curvature at the start is about 1.
+    there where the penalty leaves the scale free, in coordinates in which the curvature at the start is about 1. The
+    scale of the logits changes nothing but that of the factors, where no penalty holds them: the start is the best of
+    all temperatures.
 
     Args:
         labels: `[N]` integers or `[N, K]` dense; `[N]` in [0, 1] for binary logits; NumPy, as all.
@@ -28,50 +33,70 @@ def solve_affine(labels, logits, weight, penalty, transform=None, bounds=(0.01, 
         weight: `[N]`.
         penalty: of each parameter, against a mean NLL in nats.
         transform: f, of finite float64 logits `[n, K]`; None for the logits themselves.
-        bounds: (lower, upper) of the temperature that is the start.
+        bounds: (lower, upper) of the temperature that is the start, for logits on a scale of about 1.
 
     Returns:
         `(W or a, b, FitReport)`.
 
     Raises:
-        ValueError: as `solve_temperature`, and for infinite logits.
+        ValueError: as `solve_temperature`, and for logits that are infinite or beyond ±1e100.
     """
-    from scipy.optimize import minimize
-
-    temperature = solve_temperature(logits, labels, weight, bounds)
     form = (PerClassForm if len(penalty) == 2 else MatrixForm)(penalty)
     blocks = ExampleBlocks(labels, logits, weight, functools.partial(_features, transform))
-    start = form.identity / temperature.temperature  # its intercepts are 0
-    sums = blocks.sum(functools.partial(_masses_and_curvature, form, start))
-    (total,), mass, curvature = np.split(sums, [1, 1 + form.classes])
-    forward, backward = form.scaling(curvature / total)
+    square, mass = np.split(blocks.sum(_squares_and_masses), [1])
+    scale = max(math.sqrt(square[0] / mass.sum() / form.classes), 1e-30)
+    # the best temperature, wherever it is: from a saturated softmax no step leads on
+    wide = bounds[0] * min(1.0, scale), bounds[1] * max(1.0, scale)
+    temperature = solve_temperature(logits, labels, weight, wide)
+    total = temperature.weight
 
     def at(theta):
         nll, wrong, *_ = sums = blocks.sum(functools.partial(_sums, form, theta)) / total
         return nll, wrong, sums[2:].reshape(theta.shape)
 
-    def objective(v):
-        theta = start + forward(v.reshape(start.shape))
+    def objective(theta):
         nll, _, gradient = at(theta)
         excess = theta - form.identity
-        return nll + np.sum(penalty * excess**2), backward(gradient + 2 * penalty * excess).ravel()
+        return nll + np.sum(penalty * excess**2), gradient + 2 * penalty * excess
 
-    options = {"maxiter": _MAX_ITERATIONS, "maxfun": 10 * _MAX_ITERATIONS, "maxcor": 20, "ftol": 0.0, "gtol": 1e-8}
-    found = minimize(objective, np.zeros(start.size), jac=True, method="L-BFGS-B", options=options)
-    theta = start + forward(found.x.reshape(start.shape))
-    nll, wrong, _ = at(theta)
-    # half of gradient² / curvature, with the curvature that the solver has seen
-    settled = 0.5 * found.jac @ found.hess_inv.dot(found.jac) <= _REMAINING_NLL
+    theta = form.identity / temperature.temperature  # its intercepts are 0
+    if penalty.any():
+        theta = min(theta, form.identity, key=lambda start: objective(start)[0])
+    iterations = 0
+    for _ in range(_ROUNDS):
+        found, theta = _lbfgs(form, blocks, objective, theta, total)
+        iterations += int(found.nit)
+        # half of gradient² / curvature, with the curvature that the solver has seen
+        settled = 0.5 * found.jac @ found.hess_inv.dot(found.jac) <= _REMAINING_NLL
+        nll, wrong, _ = at(theta)
+        if settled or wrong == 0 or found.nit == 0:
+            break
     separable = wrong == 0 and not np.all(penalty[:-1][form.identity[:-1] != 0])
     report = FitReport(
         converged=bool(settled and not separable),
         nll_before=temperature.nll_before,
         nll_after=float(nll),
-        iterations=int(found.nit),
+        iterations=iterations,
         weight=float(total),
         advice=_advice(separable, settled, np.flatnonzero(mass == 0) if not penalty[-1].all() else (), form.per_class),
     )
     return theta[0] if form.per_class else theta[:-1], theta[-1], report
+
+
+def _lbfgs(form, blocks, objective, start, total):
+    """SciPy's result, and the parameters: L-BFGS in coordinates in which the curvature at the start is about 1."""
+    from scipy.optimize import minimize
+
+    curvature = blocks.sum(functools.partial(_curvature, form, start)) / total
+    forward, backward = form.scaling(curvature)
+
+    def scaled(v):
+        value, gradient = objective(start + forward(v.reshape(start.shape)))
+        return value, backward(gradient).ravel()
+
+    options = {"maxiter": _MAX_ITERATIONS, "maxfun": 10 * _MAX_ITERATIONS, "maxcor": 20, "ftol": 0.0, "gtol": 1e-8}
+    found = minimize(scaled, np.zeros(start.size), jac=True, method="L-BFGS-B", options=options)
+    return found, start + forward(found.x.reshape(start.shape))
 
 
 def _features(transform, logits):
@@ -79,6 +104,11 @@ def _features(transform, logits):
         raise ValueError(
             "Expected finite logits. Received: -inf, which factors and sums of logits cannot keep. Use "
             "TemperatureScaling, or replace -inf by a large negative number such as -50."
+        )
+    if np.abs(logits).max() > _LARGEST:
+        raise ValueError(
+            f"Expected logits of at most {_LARGEST:g}, up to the sign. Received: {np.abs(logits).max():.1g}. Divide "
+            "them by a constant, or replace what stands for -inf by a number such as -50."
         )
     return logits if transform is None else transform(logits)
 
@@ -93,11 +123,17 @@ def _softmax(form, theta, z):
     return outputs, p, np.log(total)
 
 
-def _masses_and_curvature(form, theta, z, labels, weight):
-    """The weight of all and of each label, and what `form.scaling` needs."""
-    _, p, _ = _softmax(form, theta, z)
+def _squares_and_masses(z, labels, weight):
+    """The sum of the squared distances of logits from the mean of their example, and the weight of each label."""
+    centred = z - z.mean(axis=1, keepdims=True)
     mass = weight @ labels if labels.ndim == 2 else np.bincount(labels, weight, minlength=z.shape[1])
-    return np.concatenate([[weight.sum()], mass, form.curvature(z, p, weight).ravel()])
+    return np.concatenate([[weight @ np.einsum("ij,ij->i", centred, centred)], mass])
+
+
+def _curvature(form, theta, z, labels, weight):
+    """What `form.scaling` needs."""
+    _, p, _ = _softmax(form, theta, z)
+    return form.curvature(z, p, weight)
 
 
 def _sums(form, theta, z, labels, weight):

@@ -47,10 +47,14 @@ def solve_mixture(probabilities, weight, temperature):
         if after >= value:  # equal in every digit
             break
         c, value, steps = c + step * direction, after, steps + 1
-    c = np.maximum(c, 0)
+    c = np.maximum(c, 0) / np.maximum(c, 0).sum()
+    c = min([c, *np.eye(3)], key=nll)
+    value, settled = nll(c), gap <= _GAP
+    advice = None if settled else f"The mixture did not settle in {steps} steps; its coefficients are the best so far."
     fields = {field.name: getattr(temperature, field.name) for field in dataclasses.fields(FitReport)}
     fields |= {"nll_after": float(value), "iterations": temperature.iterations + steps}
-    return c / c.sum(), FitReport(**fields | {"converged": bool(temperature.converged and gap <= _GAP)})
+    fields |= {"converged": bool(temperature.converged and settled), "advice": temperature.advice or advice}
+    return c, FitReport(**fields)
 
 
 def _least_on_simplex(c, gradient, hessian):

@@ -10,13 +10,16 @@ from keras_ls.calibrators.temperature_solver import shifted, solve_blocks
 from keras_ls.ops.checks import checked_positive
 from keras_ls.ops.precision import at_least_float32
 
+_LEAST = 1e-37
+
 
 @keras.saving.register_keras_serializable(package="keras_ls")
 class TemperatureScaling(Calibrator):
     """Divides logits by one temperature T, fitted to minimise the negative log-likelihood of held-out labels.
 
     `T = argmin Σ_i w_i [logsumexp(z_i / T) - z_i,y_i / T]`, whatever the scale of the weights. The problem is convex in
-    1/T; a safeguarded Newton method finds the zero of its gradient in float64, within bounds. Fit it on a split that
+    1/T; a safeguarded Newton method finds the zero of its gradient in float64, within bounds: on logits of a huge
+    scale, whose softmax is saturated, T stops at the upper bound, and the report says so. Fit it on a split that
     neither training nor any reported number uses.
 
     Args:
@@ -99,4 +102,8 @@ def checked_bounds(bounds):
     lower, upper = (checked_positive(f"bounds[{i}]", bound) for i, bound in enumerate(bounds))
     if not lower < upper:
         raise ValueError(f"Expected `bounds` as (lower, upper) with 0 < lower < upper. Received: {bounds!r}.")
+    if lower < _LEAST or upper > 1 / _LEAST:
+        raise ValueError(
+            f"Expected `bounds` between {_LEAST:g} and {1 / _LEAST:g}, as T is kept in float32. Received: {bounds!r}."
+        )
     return lower, upper

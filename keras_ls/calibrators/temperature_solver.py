@@ -11,6 +11,9 @@ from keras_ls.calibrators.example_blocks import ExampleBlocks, label_values
 from keras_ls.calibrators.fit_report import FitReport
 
 _MAX_PASSES = 60
+_RULED_OUT = 1e100  # a logit so far below the largest has no probability at any temperature
+_FARTHEST_LABEL = 1e90
+_FAR_BELOW = 14.0 * 2 ** np.arange(5)
 _GRID = 25  # temperatures tried by a first pass that stands for several
 _MANY, _STRIDE = 4096, 16  # of so many examples every 16th tells about where the temperature is
 
@@ -77,29 +80,29 @@ def solve_blocks(blocks, bounds, few_passes=False, start=None):
     is a temperature for it to try.
     """
     objective = _Objective(blocks)
-    lowest, highest = math.log(1 / bounds[1]), math.log(1 / bounds[0])
+    lowest, highest = -math.log(bounds[1]), -math.log(bounds[0])
     first = min(max(-math.log(start or 1.0), lowest), highest)
     grid = np.linspace(lowest, highest, _GRID) if few_passes else [first]
     tried = objective.points(grid, at_one=True)
     nll_before = objective.nll_before
     passes = 1
     while True:
-        # where every example is classified right the gradient is negative for ever, though it fades
-        point = max(tried) if objective.separable else min(tried, key=lambda p: abs(p.gradient))
-        at_bound = None
-        if point.u == highest and (point.gradient < 0 or objective.separable):
-            at_bound = "lower"
-        elif point.u == lowest and point.gradient > 0:
-            at_bound = "upper"
-        converged = not (at_bound or objective.separable) and objective.is_least(point)
+        point, at_bound = _best(tried, objective.separable, lowest, highest)
+        converged = at_bound is None and not objective.separable and objective.is_least(point, tried)
         if converged or at_bound or passes == _MAX_PASSES:
             break
-        tried += objective.points([highest if objective.separable else _next(point, tried, lowest, highest)])
+        bisect = passes > _MAX_PASSES // 4 and passes % 2 == 0  # Newton's steps are slow here
+        tried += objective.points([highest if objective.separable else _next(point, tried, lowest, highest, bisect)])
         passes += 1
+    if not converged and not at_bound:
+        if nll_before < min(p.nll for p in tried) and lowest <= 0 <= highest:
+            tried += objective.points([0.0])
+        point = min(tried, key=lambda p: p.nll)
     slope, nll = math.exp(point.u), point.nll
-    if converged and point.curvature > 0:  # the last Newton step is so short that it needs no pass to be checked
-        slope -= point.gradient / point.curvature
-        nll -= 0.5 * point.gradient**2 / point.curvature
+    step = point.gradient / point.curvature if converged and point.curvature > 0 else 0.0
+    if abs(step) < 1e-3 * slope:  # the last Newton step, so short that its gain is known without a pass
+        slope -= step
+        nll -= 0.5 * point.gradient * step
     temperature = {"lower": bounds[0], "upper": bounds[1]}.get(at_bound, min(max(1 / slope, bounds[0]), bounds[1]))
     information = objective.size * point.curvature
     return TemperatureReport(
@@ -117,20 +120,39 @@ def solve_blocks(blocks, bounds, few_passes=False, start=None):
 
 def shifted(logits):
     """Logits less the largest of their row; -inf becomes a number, since 0 · inf is none."""
-    logits = np.subtract(logits, logits.max(axis=1, keepdims=True), out=logits)
-    return np.maximum(logits, -1e30, out=logits)
+    with np.errstate(over="ignore"):
+        logits = np.subtract(logits, logits.max(axis=1, keepdims=True), out=logits)
+    return np.maximum(logits, -_RULED_OUT, out=logits)
 
 
-def _next(point, tried, lowest, highest):
+def _best(tried, separable, lowest, highest):
+    """The best point, and the bound that it lies at or None: the gradient ascends, so that its sign there is enough."""
+    first, last = min(tried), max(tried)
+    # where every example is classified right the gradient is negative for ever, though it fades
+    if last.u == highest and (last.gradient < 0 or separable):
+        return last, "lower"
+    if first.u == lowest and first.gradient > 0:
+        return first, "upper"
+    # near the optimum the NLL is equal in every digit, and on saturated logits the gradient
+    return min(tried, key=lambda p: (abs(p.gradient), p.nll)), None
+
+
+def _bracket(tried):
+    """The last point below the optimum and the first above it, or None."""
     low = max((p for p in tried if p.gradient < 0), default=None)
     high = min((p for p in tried if p.gradient >= 0), default=None)
+    return low, high
+
+
+def _next(point, tried, lowest, highest, bisect):
+    low, high = _bracket(tried)
     slope = math.exp(point.u) * point.curvature
     newton = point.u + (-point.gradient / slope if slope > 0 else math.copysign(math.inf, -point.gradient))
     if low is None or high is None:
         return min(max(newton, lowest), highest)
     if high.u - low.u < 0.5:
         newton = _inverse_hermite(low, high)
-    return newton if low.u < newton < high.u else 0.5 * (low.u + high.u)
+    return newton if low.u < newton < high.u and not bisect else 0.5 * (low.u + high.u)
 
 
 def _inverse_hermite(low, high):
@@ -143,7 +165,8 @@ def _inverse_hermite(low, high):
 
 
 def _advice(objective, at_bound, point, temperature, converged):
-    informative = at_bound == "upper" and objective.points([point.u - 14.0])[0].gradient < 0
+    # at temperatures so high that no softmax is saturated, whatever the scale of the logits
+    informative = at_bound == "upper" and any(p.gradient < 0 for p in objective.points(point.u - _FAR_BELOW))
     if informative or (at_bound == "lower" and not objective.separable):
         return (
             f"The temperature stopped at its {at_bound} bound {temperature:g}: the best one lies beyond. The logits "
@@ -186,19 +209,31 @@ class _Objective:
                 "Expected a dataset that gives the same examples at every reading. Received: a weight of "
                 f"{self.weight:g}, then {weight:g}, and other logits. Is it random? Keep one draw with `cache()`."
             )
+        if not np.isfinite(sums).all():
+            raise ValueError(
+                "Expected `sample_weight` and logits whose sums are finite. Received: numbers beyond float64. Divide "
+                "them by a constant."
+            )
         self.weight, self._lead = weight, lead
         self.size = weight / squares * weight if broken else weight
-        self.scale = max(
-            lead / weight, 1e-9
-        )  # the unit of the gradient: the largest logit over the label's, on average
+        self.scale = lead / weight  # the unit of the gradient: the largest logit over the label's, on average
         self.separable = wrong == 0 and different > 0
         means = np.reshape(moments, (-1, 3)) / weight
         return [Point(float(u), *values) for u, values in zip(us, means.tolist())]
 
-    def is_least(self, point):
-        """Whether a Newton step would still gain next to nothing: half of gradient² / curvature."""
+    def is_least(self, point, tried):
+        """Whether a Newton step would still gain next to nothing, half of gradient² / curvature; or no step is left.
+
+        A curvature that some examples on a much larger scale give says nothing of the others: the gradient must be
+        small in its own unit too.
+        """
         gradient, curvature = abs(point.gradient), point.curvature
-        return gradient <= 1e-12 * self.scale or (curvature > 0 and gradient**2 <= 1e-13 * curvature)
+        if gradient <= 1e-12 * self.scale:
+            return True
+        low, high = _bracket(tried)
+        if low and high and high.u - low.u < 1e-13 * max(1.0, abs(low.u)):
+            return True
+        return gradient <= 1e-3 * self.scale and curvature > 0 and gradient**2 <= 1e-13 * curvature
 
 
 def _sums(z, labels, weight, slopes, at_one):
@@ -208,6 +243,11 @@ def _sums(z, labels, weight, slopes, at_one):
     These are the NLL and its two derivatives.
     """
     z_y = label_values(z, labels)
+    if z_y.min() <= -_FARTHEST_LABEL:
+        raise ValueError(
+            f"Expected the logit of each label within {_FARTHEST_LABEL:g} of the largest. "
+            f"Received: {-z_y.min():.1g} below it. Divide the logits by a constant."
+        )
     ones = np.ones(z.shape[1])  # a matrix product sums short rows many times faster than `sum`
     nll_before = weight @ (np.log(np.exp(z) @ ones) - z_y) if at_one else 0.0
     sums = [weight.sum(), -(weight @ z_y), np.count_nonzero(z_y), z.any(), nll_before]
