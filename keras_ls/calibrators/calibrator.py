@@ -45,7 +45,8 @@ class Calibrator(keras.layers.Layer):
         """Fits the calibrator: `fit(logits, labels, sample_weight=None)` or `fit(model, dataset)`.
 
         A model that ends in a softmax or sigmoid returns probabilities: fit it with `from_logits=False`. The fit is
-        then that of `ops.probabilities_to_logits` of them, the same as of the logits before the softmax.
+        then that of their logits, `ops.probabilities_to_logits`: the same as before the softmax, but for vector and
+        matrix scaling, to which logits tell more than their softmax does.
 
         Logits of sequences, `[N, T, K]`, count as N·T examples. A model's Keras mask drops its padded steps; arrays
         carry no mask, and a `sample_weight` of 0 does the same. Of a model, up to 2²² logits are kept in memory; more

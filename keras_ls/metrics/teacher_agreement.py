@@ -77,7 +77,7 @@ class TeacherAgreement(StreamingMean):
                 "`compile(teacher_metrics=[...])`; among `metrics` it would meet the labels."
             )
         if self.from_logits:
-            self.logits_check.see(y_true)
+            self.logits_check.see_all(y_true, y_pred)
         super().update_state(y_true, y_pred, sample_weight)
 
     def values(self, labels, predictions):
