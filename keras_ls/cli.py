@@ -134,7 +134,10 @@ def calibrate(
         bool | None, typer.Option("--logits/--probabilities", help="What the predictions are; required.")
     ] = None,
     labels: Annotated[str | None, typer.Option(help="Name of the array or column of labels.")] = None,
-    predictions: Annotated[str | None, typer.Option(help="Name of the array or column of predictions.")] = None,
+    predictions: Annotated[
+        str | None,
+        typer.Option(help="Name of the array or column of predictions; of class columns also several, or 'p_*'."),
+    ] = None,
     sample_weight: Annotated[str | None, typer.Option(help="Name of the array or column of weights.")] = None,
     calibrator: Annotated[
         list[str] | None,
@@ -153,11 +156,12 @@ def calibrate(
     """Compares calibrators on predictions of any framework, cross-fitted: table, reliability diagrams, report."""
     if from_logits is None:
         raise ValueError("Expected `--logits` or `--probabilities`: what the predictions are is never guessed.")
+    file = file.expanduser()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        read = kls.data.read_predictions(file, from_logits, labels, predictions, sample_weight)
+        read = kls.data.read_predictions(file, from_logits, labels, predictions, sample_weight, ignore_class)
         logits = kls.studies.logits_of(read.predictions, from_logits)
-    said = {file.name: dict.fromkeys(str(warning.message) for warning in caught)}
+    found, said = {}, {file.name: dict.fromkeys(str(warning.message) for warning in caught)}
     study = kls.studies.Recalibration(
         labels=read.labels,
         logits=logits,
@@ -168,11 +172,9 @@ def calibrate(
         num_resamples=resamples,
         seed=seed,
         names=tuple(calibrator) if calibrator else None,
-        ignore_class=ignore_class,
     )
     out = out or pathlib.Path("runs/calibrate")
     out.mkdir(parents=True, exist_ok=True)
-    found = {}
     with _bar() as progress:
         task = progress.add_task("", total=len(study.steps), study="calibrate")
         for name in study.steps:

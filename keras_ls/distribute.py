@@ -1,5 +1,6 @@
 """Where to train: one device, several, several machines or a TPU; and seeds for all of them."""
 
+import itertools
 import json
 import os
 import socket
@@ -13,6 +14,8 @@ STRATEGIES = ("auto", "one", "mirrored", "multi_worker", "tpu")
 
 _TPU_ADDRESSES = ("TPU_NAME", "KUBE_GOOGLE_CLOUD_TPU_ENDPOINTS")
 _TPU_MACHINES = ("TPU_ACCELERATOR_TYPE", "TPU_WORKER_ID", "TPU_WORKER_HOSTNAMES")
+_MADE = {}  # (kind, devices) → the strategy, to hand out again
+_KEYS = itertools.count(1 << 20, 1 << 10)  # far from those of TensorFlow's own strategies
 _TPU_TIMEOUT = 10.0  # seconds for a TPU to answer before it counts as unreachable
 
 
@@ -29,6 +32,9 @@ def strategy(name="auto"):
     - "auto": "tpu" where the environment names one, "multi_worker" where `TF_CONFIG` has more than one worker,
       "mirrored" with two GPUs or more, else "one".
 
+    Called again for the same kind and devices, it returns the same strategy, so that a notebook's cell can run twice.
+    A plain `tf.distribute.MirroredStrategy` made twice breaks training: both number their messages alike.
+
     Batch sizes are global: `batch(64)` on two replicas gives each of them 32. Give `BatchNormalization` its
     `synchronized=True`: otherwise every replica keeps moving statistics of its own, of which only the first's are
     saved, and a last batch that leaves a replica without examples turns them into NaN. With "multi_worker", every
@@ -38,7 +44,8 @@ def strategy(name="auto"):
         name: one of the five above; "auto" by default.
 
     Returns:
-        A `tf.distribute.Strategy`; build and compile the model within its `scope()`.
+        A `tf.distribute.Strategy`, the same for the same kind and devices; build and compile the model within
+        its `scope()`.
 
     Raises:
         ValueError: for another name, "multi_worker" without a valid `TF_CONFIG`, and "tpu" where no TPU is named.
@@ -123,6 +130,11 @@ class MultiWorkerStrategy(_ReduceForKeras, tf.distribute.MultiWorkerMirroredStra
 class MirroredStrategy(_ReduceForKeras, tf.distribute.MirroredStrategy):
     """A `MirroredStrategy` that Keras 3 can also train under when the first batch does not divide evenly."""
 
+    def __init__(self, devices=None, cross_device_ops=None):
+        # TensorFlow numbers the messages of every strategy of a process alike, where they meet and break both
+        self._collective_key_base = next(_KEYS)
+        super().__init__(devices, cross_device_ops)
+
 
 def set_seeds(seed, deterministic=False):
     """Seeds Python, NumPy, TensorFlow and Keras; optionally makes TensorFlow's operations deterministic.
@@ -202,7 +214,14 @@ def _automatic():
 
 def _mirrored():
     kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
-    return MirroredStrategy([f"{kind}:{i}" for i in range(len(tf.config.list_logical_devices(kind)))])
+    devices = tuple(f"{kind}:{i}" for i in range(len(tf.config.list_logical_devices(kind))))
+    return _made_once(("mirrored", devices), lambda: MirroredStrategy(devices))
+
+
+def _made_once(key, make):
+    if key not in _MADE:
+        _MADE[key] = make()
+    return _MADE[key]
 
 
 def _multi_worker():
@@ -216,7 +235,7 @@ def _multi_worker():
             "Set it on every machine, each with its own index; on one machine use strategy('mirrored')."
         )
     try:
-        return MultiWorkerStrategy()
+        return _made_once(("multi_worker", json.dumps(config, sort_keys=True)), MultiWorkerStrategy)
     except RuntimeError as error:
         if "program startup" not in str(error):
             raise
@@ -256,6 +275,8 @@ def _tpu_address():
 
 def _tpu():
     address = _tpu_address()
+    if ("tpu", address) in _MADE:  # to initialise the TPU again would empty the variables on it
+        return _MADE["tpu", address]
     if address is None:
         raise ValueError(
             "Expected a TPU: its name or grpc://host:port in TPU_NAME, or TPU_NAME=local on a TPU machine. "
@@ -275,7 +296,7 @@ def _tpu():
         if address != "local":
             tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
-        return tf.distribute.TPUStrategy(resolver)
+        return _made_once(("tpu", address), lambda: tf.distribute.TPUStrategy(resolver))
     except (tf.errors.OpError, RuntimeError, ValueError) as error:
         raise _no_tpu(address, error) from error
 

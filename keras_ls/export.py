@@ -1,21 +1,23 @@
 """A calibrated classifier as a plain TensorFlow SavedModel: served without Keras and without this package."""
 
 import contextlib
-import inspect
-import itertools
 import logging
 import os
 import pathlib
-import re
 import shutil
 import tempfile
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops as K
 
+from keras_ls.calibrators.calibrator import Calibrator
 from keras_ls.distillation import Distiller
+from keras_ls.export_inputs import input_signature as inputs_of
+from keras_ls.files import check_writable
 from keras_ls.ops._logits import LogitsCheck, as_logits, is_binary
+from keras_ls.ops.checks import checked_flag
 from keras_ls.ops.precision import at_least_float32
 
 # what TensorFlow writes; anything else in the directory is the user's
@@ -29,7 +31,7 @@ _SAVED_MODEL_PARTS = {
 }
 
 
-def export_saved_model(model, path, calibrator=None, from_logits=True):
+def export_saved_model(model, path, calibrator=None, from_logits=True, input_signature=None):
     """Writes a TensorFlow SavedModel that returns calibrated logits, probabilities, confidence and class.
 
     `logits = calibrator(model(x))`, `probabilities = softmax(logits)`, `confidence = max(probabilities)`,
@@ -38,7 +40,8 @@ def export_saved_model(model, path, calibrator=None, from_logits=True):
 
     The signature is `serving_default` (and `serve`, as Keras has it). The batch size is free. One input is named
     `inputs`; those of a dict have its keys, those of a list `inputs_0`, `inputs_1`, ... A subclassed model keeps no
-    dtypes: its inputs are served as float32, and of the shape of its first call but for the batch.
+    dtypes: its inputs are served as floats, of the shape of its first call but for the batch, unless `input_signature`
+    says more; one that makes integers or text of them is refused without.
 
     All is written beside the directory, which is then replaced by renaming; a failure leaves the old one as it was.
     Files in it that TensorFlow did not write, such as a provenance record, stay.
@@ -52,14 +55,18 @@ def export_saved_model(model, path, calibrator=None, from_logits=True):
             `from_logits=False` is given probabilities.
         from_logits: whether the model returns logits (default) or probabilities. The logits of probabilities are
             `log p`, or `log p - log(1 - p)` for a single one, with p clipped at Keras's epsilon, 1e-7.
+        input_signature: the inputs as `keras.Model.export` takes them: a list of the one structure of `tf.TensorSpec`
+            that the model is called on, such as `[tf.TensorSpec((None, 128), "int64")]`; None for what the model knows.
 
     Returns:
-        The path, a `pathlib.Path`. The signature's outputs: `logits` and `probabilities` of the shape of the model's
+        The path, a `pathlib.Path` with `~` expanded. The signature's outputs: `logits` and `probabilities` of the shape
+        of the model's
         output, `confidence` and `class` (int64) without the class axis; float32, or float64 for a float64 model.
 
     Raises:
         ValueError: for what is not a model, an unbuilt one, several outputs, an integer output, a calibrator that is no
-            layer, is not fitted or changes the shape; and for a path that holds anything but a SavedModel.
+            layer, is not fitted (and changes nothing) or changes the shape; for inputs that nothing tells; and for a
+            path that holds anything but a SavedModel.
         OSError: where the path cannot be written.
         RuntimeError: on a Keras backend other than TensorFlow.
 
@@ -87,13 +94,21 @@ def export_saved_model(model, path, calibrator=None, from_logits=True):
         )
     if isinstance(model, Distiller):
         model = model.student
-    _check_model(model)
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"Expected `model` to be a keras.Model. Received: {model!r}.")
+    checked_flag("from_logits", from_logits)
     if calibrator is not None and not isinstance(calibrator, keras.layers.Layer):
         raise ValueError(
             "Expected `calibrator` to be a keras.layers.Layer from logits to logits, such as a fitted "
             f"kls.calibrators.TemperatureScaling, or None. Received: {calibrator!r}."
         )
+    if isinstance(calibrator, Calibrator) and calibrator.fit_report is None and _changes_nothing(calibrator):
+        raise ValueError(
+            f"Expected a fitted calibrator. Received: {type(calibrator).__name__} {calibrator.name!r}, which was not "
+            "fitted and changes nothing. Fit it first, or leave it out."
+        )
     target = _checked_target(path)
+    signature = inputs_of(model, input_signature)
 
     check = LogitsCheck("export_saved_model")
     if from_logits:
@@ -116,68 +131,34 @@ def export_saved_model(model, path, calibrator=None, from_logits=True):
     with _quiet():
         archive = keras.export.ExportArchive()
         archive.track(model)
-        endpoint = archive.add_endpoint("serve", serve, input_signature=[_input_signature(model)])
+        endpoint = archive.add_endpoint("serve", serve, input_signature=[signature])
         endpoint.get_concrete_function()  # errors of the model come before anything is written
         with _replacing(target) as new:
             try:
                 archive.write_out(str(new), verbose=False)
             except tf.errors.OpError as error:
                 raise OSError(f"Expected to write a SavedModel to {target}. Received: {error.message}") from error
-    return pathlib.Path(path)
+    return pathlib.Path(path).expanduser()
 
 
-def _check_model(model):
-    if not isinstance(model, keras.Model):
-        raise ValueError(f"Expected `model` to be a keras.Model. Received: {model!r}.")
-    if not model.built or (not getattr(model, "inputs", None) and _built_shape(model) is None):
-        raise ValueError(
-            f"Expected a built model. Received: {type(model).__name__} {model.name!r}, whose inputs are not known yet. "
-            "Call it once on a batch, or fit it, before the export."
-        )
-    required = [
-        name
-        for name, parameter in inspect.signature(model.call).parameters.items()
-        if parameter.default is parameter.empty
-        and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-    ]
-    if len(required) > 1:
-        raise ValueError(
-            "Expected a model that is called on one argument: a tensor, or a dict or list of them. "
-            f"Received: {type(model).__name__}.call({', '.join(required)}). Put its inputs into one dict."
-        )
-
-
-def _built_shape(model):
-    """The shape, or structure of shapes, that a subclassed model was first called on; None if there is none."""
-    config = model.get_build_config() or {}
-    return config.get("input_shape", next(iter(config.get("shapes_dict", {}).values()), None))
-
-
-def _input_signature(model):
-    """TensorSpecs in the structure of the model's inputs, with distinct names and a free batch size."""
-    used = set()
-
-    def spec(name, shape, dtype):
-        base = re.sub(r"\W", "_", name or "inputs", flags=re.ASCII).lstrip("_") or "inputs"
-        candidates = itertools.chain([base], (f"{base}_{i}" for i in itertools.count(1)))
-        used.add(distinct := next(name for name in candidates if name not in used))
-        return tf.TensorSpec((None, *shape[1:]), dtype, distinct)
-
-    def specs(node, name=""):
-        if isinstance(node, keras.KerasTensor):
-            return spec(name, node.shape, node.dtype)
-        if isinstance(node, dict):
-            return {key: specs(value, f"{name}_{key}" if name else str(key)) for key, value in node.items()}
-        if set(map(type, node)) <= {int, type(None)}:  # a shape
-            return spec(name, node, "float64" if model.input_dtype == "float64" else "float32")
-        if len(node) == 1:
-            return [specs(node[0], name)]
-        return [specs(value, f"{name or 'inputs'}_{i}") for i, value in enumerate(node)]
-
-    inputs = getattr(model, "inputs", None)
-    if not inputs:
-        return specs(_built_shape(model))
-    return specs(inputs[0] if isinstance(model, keras.Sequential) else model.input)
+def _changes_nothing(calibrator):
+    """Whether a calibrator of this package gives back the logits that it is given."""
+    classes = getattr(calibrator, "classes", None) or getattr(calibrator, "num_classes", None) or 3
+    logits = np.random.default_rng(0).normal(size=(16, classes)).astype("float32")
+    logits = logits[:, 0] if classes == 1 else logits
+    if not calibrator.built:
+        return True
+    given = (
+        logits if calibrator.from_logits else K.convert_to_numpy(_outputs(K.convert_to_tensor(logits))["probabilities"])
+    )
+    axis = calibrator.axis
+    if classes > 1 and axis not in (-1, 1):
+        given = np.moveaxis(given[(..., *[None] * (max(2, axis + 1, -axis) - 2))], 1, axis)
+    silent, calibrator.logits_check.done = calibrator.logits_check.done, True
+    found = K.convert_to_numpy(calibrator(given))
+    calibrator.logits_check.done = silent
+    before, after = (_outputs(K.convert_to_tensor(x))["probabilities"] for x in (logits, found.reshape(logits.shape)))
+    return bool(np.abs(before - after).max() < 1e-6)
 
 
 def _single_output(outputs):
@@ -242,6 +223,7 @@ def _checked_target(path):
             )
     elif target.exists():
         raise ValueError(f"Expected `path` to be a directory. Received: {path}, which is a file. Choose another.")
+    check_writable(target.parent)
     return target
 
 

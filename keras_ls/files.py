@@ -3,6 +3,11 @@
 import contextlib
 import os
 import pathlib
+import shutil
+import tempfile
+import unicodedata
+
+LONGEST_NAME = 200  # characters; file systems take 255 bytes, and writers add to a name
 
 
 def write_beside(path, write):
@@ -24,6 +29,78 @@ def write_beside(path, write):
         _sync_directory(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def checked_file_name(field, name):
+    """Returns `name` when it can be the name of a file in any directory, and of nothing outside it.
+
+    Args:
+        field: where the name comes from, for the error.
+        name: text.
+
+    Raises:
+        ValueError: for a path (with a separator, a drive, or absolute), a hidden or empty name, one of more than 200
+            characters, and one with control characters.
+
+    Examples:
+        >>> from keras_ls.files import checked_file_name
+        >>> checked_file_name("name", "calibration-sweep")
+        'calibration-sweep'
+    """
+    fits = isinstance(name, str) and 0 < len(name) <= LONGEST_NAME and not name.startswith(".")
+    if not fits or set(name) & set('/\\:*?"<>|') or printable(name) != name or "\n" in name:
+        shown = repr(name) if len(repr(name)) <= LONGEST_NAME else repr(name)[:LONGEST_NAME] + "…"
+        raise ValueError(
+            f"Expected `{field}` to be a plain file name, without a directory. Received: {shown}. Use letters, digits "
+            "and dashes."
+        )
+    return name
+
+
+def printable(text):
+    """Text that any terminal and UTF-8 file takes: control characters and undecodable bytes are written as escapes."""
+    return "".join(
+        repr(c)[1:-1] if unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t" else c for c in str(text)
+    )
+
+
+def check_writable(directory, files=()):
+    """Raises `OSError` unless `directory` can be made and written; leaves nothing behind.
+
+    Args:
+        directory: made for the check if it is not there, and removed again.
+        files: names of the files that will be written there, which must not be directories.
+    """
+    directory, made = pathlib.Path(directory), []
+    try:
+        missing = [path for path in (directory, *directory.parents) if not path.exists()]
+        for path in reversed(missing):
+            path.mkdir()
+            made.append(path)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise OSError(
+            f"Expected a directory that can be written. Received: {printable(directory)} ({error.strerror}). "
+            "Choose another directory."
+        ) from error
+    finally:
+        for path in reversed(made):
+            path.rmdir()
+    for name in files:
+        if (directory / name).is_dir():
+            raise OSError(
+                f"Expected a file to write. Received: {printable(directory / name)}, which is a directory. Remove it, "
+                "or choose another directory."
+            )
+
+
+def remove(path):
+    """Removes a file, or a directory with all that is in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def remove_unfinished(directory):

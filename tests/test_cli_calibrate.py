@@ -144,6 +144,42 @@ def test_bad_input_is_one_sentence(file, tmp_path, monkeypatch, capsys, argument
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("id,label,cat,dog\n7,cat,0.5,1.5\n3,dog,0.5,1.5\n", "a column 'id', which looks like something else"),
+        ("label,cat,dog\ncat,0.5,1.5\ncow,0.5,1.5\n", "mine.csv, line 3, column label"),
+        ("label,cat,dog\ncat,0.5,[/bold]\n", "Received: '[/bold]' in"),
+        ("", "mine.csv, which is empty"),
+    ],
+)
+def test_a_table_that_is_not_clear_is_one_sentence(tmp_path, monkeypatch, capsys, text, message):
+    (tmp_path / "mine.csv").write_text(text)
+    assert in_process(monkeypatch, "calibrate", tmp_path / "mine.csv", "--logits", "--out", tmp_path / "out") == 2
+    error = capsys.readouterr().err
+    assert message in error and "Traceback" not in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_table_with_labels_from_one_and_ignored_ones(tmp_path, monkeypatch, capsys):
+    labels, logits = overconfident(n=200)
+    # the columns in another order, labels that count from 1, every third one 0, which is to be ignored
+    order = [2, 0, 3, 1]
+    rows = [",".join([str(y + 1 if i % 3 else 0), *map(str, z[order])]) for i, (y, z) in enumerate(zip(labels, logits))]
+    (tmp_path / "mine.csv").write_text("\n".join(["label," + ",".join(f"p_{k + 1}" for k in order), *rows]))
+    arguments = ["--logits", *SETTINGS, "--ignore-class", 0, "--out", tmp_path]
+    assert in_process(monkeypatch, "calibrate", tmp_path / "mine.csv", *arguments) == 0
+    kept = np.arange(200) % 3 > 0
+    values = result_of(tmp_path)["values"]["as given"]
+    assert values["nll"][0] == pytest.approx(nll(labels[kept], logits[kept]), rel=1e-6)
+    assert values["accuracy"][0] == pytest.approx((logits.argmax(axis=1) == labels)[kept].mean())
+    assert "of the class" not in capsys.readouterr().out  # no warning
+    names = "label,cat,dog\n" + "cat,0.5,0.25\n" * 10
+    (tmp_path / "mine.csv").write_text(names + "cat,0.25,0.5\n" * 3)
+    assert in_process(monkeypatch, "calibrate", tmp_path / "mine.csv", *arguments) == 0
+    assert "is of the class dog" in " ".join(capsys.readouterr().out.split())
+
+
 def test_probabilities_must_sum_to_one():
     with pytest.raises(ValueError, match=r"sum to 1 in every row\. Received: sums from 0\.5 to 1"):
         kls.studies.logits_of([[0.5, 0.5], [0.25, 0.25]], from_logits=False)
@@ -179,3 +215,16 @@ def test_one_hot_labels_and_ignored_ones():
     without = kls.studies.Recalibration(labels[kept], logits[kept], num_resamples=2).step("as given").scores
     for key in ("accuracy", "nll", "ece", "classwise"):
         assert ignoring[key][0] == pytest.approx(without[key][0], rel=1e-6)
+
+
+def test_every_estimate_lies_in_its_interval():
+    # calibrated predictions, whose errors are chance: reflected intervals alone end below them
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(300, 3)).astype("float32")
+    labels = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
+    scores = kls.studies.Recalibration(labels, logits, num_resamples=40).step("as given").scores
+    intervals = {name: cell for name, cell in scores.items() if cell[1] is not None}
+    assert {"accuracy", "nll", "brier", "aurc", "ece", "ece_quantile", "smooth", "classwise"} == set(intervals)
+    for name, (estimate, low, high) in intervals.items():
+        assert 0 <= low <= estimate <= high, name
+    assert any(estimate == high for estimate, _, high in intervals.values())  # else this tries nothing

@@ -33,6 +33,9 @@ VARIABLES = [
 def plain_environment(monkeypatch):
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
+    yield
+    for key in [key for key in distribute._MADE if key[0] == "tpu"]:
+        del distribute._MADE[key]
 
 
 def tf_config(index=0, workers=("127.0.0.1:1", "127.0.0.1:2"), kind="worker"):
@@ -142,6 +145,7 @@ def test_one_changes_nothing():
 def test_mirrored_uses_every_logical_cpu():
     kls.distribute.logical_cpus(len(tf.config.list_logical_devices("CPU")))  # as it is: no error
     strategy = distribute.strategy("mirrored")
+    assert distribute.strategy("mirrored") is strategy
     assert strategy.num_replicas_in_sync == len(tf.config.list_logical_devices("CPU"))
     assert strategy.reduce("SUM", strategy.run(lambda: tf.constant(1.0)), axis=None) == strategy.num_replicas_in_sync
 
@@ -250,6 +254,7 @@ def test_tpu_is_connected_then_initialised(monkeypatch, address):
     assert distribute.strategy("tpu") == "a TPU"
     remote = [] if address == "local" else [("check", "str"), ("connect", "Resolver")]
     assert calls == [("resolve", address), *remote, ("initialize", "Resolver"), ("strategy", "Resolver")]
+    assert distribute.strategy("tpu") == "a TPU" and len(calls) == len(remote) + 3  # the same, not initialised again
 
 
 def test_tpu_that_cannot_be_initialised(monkeypatch):

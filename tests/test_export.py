@@ -399,9 +399,79 @@ def test_refuses_what_is_not_a_saved_model(tmp_path):
 
 def test_path_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("file")
-    with pytest.raises(OSError, match=r"Expected a writable `path`. Received: .*file/deep/model: Not a directory"):
+    with pytest.raises(
+        OSError, match=r"Expected a directory that can be written. Received: .*file/deep \(Not a directory"
+    ):
         export_saved_model(classifier(), tmp_path / "file" / "deep" / "model")
     leave_only(tmp_path, "file")
+
+
+class Text(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.tokens = keras.layers.StringLookup(vocabulary=["good", "bad"], output_mode="one_hot")
+        self.dense = keras.layers.Dense(3)
+
+    def call(self, words):
+        return self.dense(self.tokens(words))
+
+
+class LargeIds(keras.Model):
+    """Tells an id above 2²⁴ from the next, which float32 does not."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(2)
+
+    def call(self, inputs):
+        ids = keras.ops.cast(inputs["ids"], "int64")
+        return self.dense(keras.ops.cast(ids % 2, "float32") + 0 * inputs["x"])
+
+
+@pytest.mark.parametrize(
+    ("make", "batch", "signature"),
+    [
+        (Text, tf.constant([["good"], ["bad"], ["ugly"]]), [tf.TensorSpec((None, 1), "string")]),
+        (
+            LargeIds,
+            {"ids": tf.constant([[2**24], [2**24 + 1]], "int64"), "x": tf.zeros((2, 1))},
+            [{"ids": tf.TensorSpec((None, 1), "int64"), "x": keras.InputSpec(dtype="float32", shape=(None, 1))}],
+        ),
+    ],
+)
+def test_inputs_of_a_subclassed_model_that_are_no_floats(tmp_path, make, batch, signature):
+    model = make()
+    expected = model(batch).numpy()
+    with pytest.raises(ValueError, match=r"Expected `input_signature` for a subclassed model .*TensorSpec"):
+        export_saved_model(model, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+    served = tf.saved_model.load(export_saved_model(model, tmp_path / "model", input_signature=signature))
+    inputs = batch if isinstance(batch, dict) else {"inputs": batch}
+    np.testing.assert_array_equal(served.signatures["serving_default"](**inputs)["logits"], expected)
+
+
+@pytest.mark.parametrize("signature", [(4,), [], [tf.TensorSpec((None, 4))] * 2, tf.TensorSpec((None, 4)), ["float32"]])
+def test_bad_input_signature(tmp_path, signature):
+    with pytest.raises(ValueError, match=r"Expected `input_signature` as a list of the one argument"):
+        export_saved_model(classifier(), tmp_path / "model", input_signature=signature)
+
+
+@pytest.mark.parametrize("kind", ["TemperatureScaling", "VectorScaling", "IsotonicCalibration"])
+@pytest.mark.parametrize("built", [False, True])
+def test_an_unfitted_calibrator_is_refused(tmp_path, kind, built):
+    calibrator = getattr(kls.calibrators, kind)()
+    if built:
+        calibrator.build((None, 3))
+    with pytest.raises(
+        ValueError, match=rf"Expected a fitted calibrator. Received: {kind} .*Fit it first, or leave it"
+    ):
+        export_saved_model(classifier(), tmp_path / "model", calibrator)
+
+
+def test_home_is_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert export_saved_model(classifier(), "~/models/mine") == tmp_path / "models" / "mine"
+    assert tf.saved_model.contains_saved_model(str(tmp_path / "models" / "mine"))
 
 
 class TwoArguments(keras.Model):

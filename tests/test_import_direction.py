@@ -7,11 +7,22 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 ROOMS = [
-    *("files", "ops", "losses", "metrics", "calibrators", "distillation", "translation", "plots", "callbacks"),
-    *("data", "models", "distribute", "export", "studies", "cli"),
+    *(
+        "files",
+        "ops",
+        "batches",
+        "losses",
+        "metrics",
+        "calibrators",
+        "distillation",
+        "translation",
+        "plots",
+        "callbacks",
+    ),
+    *("data", "models", "distribute", "export_inputs", "export", "studies", "cli"),
 ]
 # run on any Keras backend: TensorFlow only inside the functions that need it
-ANY_BACKEND = {"ops", "losses", "metrics", "calibrators", "distillation", "callbacks"}
+ANY_BACKEND = {"ops", "batches", "losses", "metrics", "calibrators", "distillation", "callbacks"}
 
 
 def imports(source, path):

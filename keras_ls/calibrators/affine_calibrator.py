@@ -19,8 +19,7 @@ class AffineCalibrator(Calibrator):
 
     def build(self, input_shape):
         """Makes the variables of the identity for logits of this shape."""
-        self.check_shape(input_shape)
-        self.classes = _classes(input_shape)
+        self.classes = self.classes_of(input_shape)
         self.make_variables(self.columns(self.classes))
 
     def columns(self, classes):
@@ -33,7 +32,7 @@ class AffineCalibrator(Calibrator):
         penalty = self.penalty(self.columns(_classes(logits.shape)))
         *values, found = solve_affine(labels, logits, weight, penalty, self.features)
         if not self.built:
-            self.build((None, *logits.shape[1:]))
+            self.build(self.shape_of(logits))
         for variable, value in zip(self.variables, values):
             variable.assign(value.astype("float32"))
         self.fit_report = found

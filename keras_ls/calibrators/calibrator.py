@@ -7,9 +7,12 @@ import warnings
 import keras
 import numpy as np
 
+from keras_ls.batches import Batches
 from keras_ls.calibrators.predictions import PredictionReader
+from keras_ls.ops._inputs import flatten_examples
 from keras_ls.ops._logits import LogitsCheck, as_logits, check_some_in_unit_interval, is_binary, logits_of_array
-from keras_ls.ops.examples import flatten_examples
+from keras_ls.ops._tensors import as_tensor, classes_last, ragged_steps
+from keras_ls.ops.checks import checked_axis, checked_flag
 
 
 class Calibrator(keras.layers.Layer):
@@ -21,12 +24,13 @@ class Calibrator(keras.layers.Layer):
     Args:
         from_logits: whether a call and `fit` are given logits (default) or probabilities.
         name: name of the layer.
+        axis: the class axis of what a call and `fit` are given; binary logits `[N]` have none.
 
     Attributes:
         fit_report: what the last `fit` found; None before.
     """
 
-    def __init__(self, from_logits=True, name=None, **kwargs):
+    def __init__(self, from_logits=True, name=None, axis=-1, **kwargs):
         # `dtype` and `trainable` are in the configuration that the base layer saves
         super().__init__(name=name, trainable=kwargs.pop("trainable", False), dtype="float32")
         kwargs.pop("dtype", None)
@@ -34,35 +38,46 @@ class Calibrator(keras.layers.Layer):
             known = [
                 name for name in inspect.signature(type(self).__init__).parameters if name not in ("self", "kwargs")
             ]
-            raise TypeError(f"Expected among {', '.join(known)}. Received: {', '.join(kwargs)}.")
-        self.from_logits = bool(from_logits)
+            raise TypeError(f"Expected among {', '.join([*known, 'axis'])}. Received: {', '.join(kwargs)}.")
+        self.from_logits = checked_flag("from_logits", from_logits)
+        self.axis = checked_axis(axis)
         self.logits_check = LogitsCheck(type(self).__name__)
         self.took_probabilities = False  # for logits, in the last fit
         self.fit_report = None
         self.supports_masking = True
 
-    def fit(self, logits, labels=None, sample_weight=None, ignore_class=None, verbose="auto", from_logits=None):
+    def fit(
+        self,
+        logits,
+        labels=None,
+        sample_weight=None,
+        ignore_class=None,
+        verbose="auto",
+        from_logits=None,
+        steps=None,
+    ):
         """Fits the calibrator: `fit(logits, labels, sample_weight=None)` or `fit(model, dataset)`.
 
         A model that ends in a softmax or sigmoid returns probabilities: fit it with `from_logits=False`. The fit is
-        then that of their logits, `ops.probabilities_to_logits`: the same as before the softmax, but for vector and
-        matrix scaling, to which logits tell more than their softmax does.
+        then that of `ops.probabilities_to_logits` of them: the same as of the logits before the softmax, but for vector
+        and matrix scaling, to which a number added to all logits of an example is not nothing.
 
         Logits of sequences, `[N, T, K]`, count as N·T examples. A model's Keras mask drops its padded steps; arrays
         carry no mask, and a `sample_weight` of 0 does the same. Of a model, up to 2²² logits are kept in memory; more
         are kept in a temporary file, or (for a temperature) computed again at each of the two or three passes.
 
         Args:
-            logits: `[..., K]`, or `[N]` for binary logits; or a `keras.Model` that returns logits.
+            logits: `[..., K]` (or K along `axis`), or `[N]` for binary logits; or a `keras.Model` that returns logits.
             labels: integers or dense targets; or, for a model, the dataset: batches of `(x, y)` or
                 `(x, y, sample_weight)`, or one tuple of arrays.
             sample_weight: one weight an example (`[N]`) or a step (`[N, T]`); an integer weight counts as that many
-                examples.
+                examples. The scale of the weights changes no calibrator.
             ignore_class: integer label of examples that do not count, or None.
             verbose: whether passes of a model over a dataset show their progress: 1, 0, or "auto" for those that take
                 more than ten seconds.
             from_logits: whether logits are given, or probabilities, to this fit and to every call after it; None
                 (default) for what the constructor said.
+            steps: how many batches of the dataset to read, as one that repeats for ever needs; None for all.
 
         Returns:
             The layer itself.
@@ -70,7 +85,7 @@ class Calibrator(keras.layers.Layer):
         Raises:
             ValueError: for shapes, labels or weights that do not fit, NaN or +inf logits, a label whose logit is -inf,
                 and no examples; for "probabilities" outside [0, 1]; for a dataset that would have to be read again and
-                cannot be.
+                cannot be, that repeats for ever without `steps`, or is not batched.
 
         Warns:
             UserWarning: where the data cannot tell the parameters, with what that says of them; and where what is
@@ -86,7 +101,7 @@ class Calibrator(keras.layers.Layer):
             (1.8205, 4.0)
         """
         if from_logits is not None:
-            self.from_logits = bool(from_logits)
+            self.from_logits = checked_flag("from_logits", from_logits)
         check = LogitsCheck(f"{type(self).__name__}.fit")
         check.done = not self.from_logits
         if isinstance(logits, keras.Model):
@@ -96,14 +111,19 @@ class Calibrator(keras.layers.Layer):
                     f"Received: {'no dataset' if labels is None else 'a third argument'}."
                 )
             reader = PredictionReader(
-                logits, ignore_class=ignore_class, verbose=verbose, from_logits=self.from_logits, logits_check=check
+                logits,
+                ignore_class=ignore_class,
+                verbose=verbose,
+                from_logits=self.from_logits,
+                logits_check=check,
+                axis=self.axis,
             )
-            self.fit_predictions(reader, labels)
+            self.fit_predictions(reader, Batches(labels, steps=steps))
             self._warn_of_advice()
         elif labels is None:
             raise ValueError("Expected `fit(logits, labels)` or `fit(model, dataset)`. Received: no labels.")
         else:
-            labels, logits, weight = _flat(logits, labels, sample_weight, ignore_class)
+            labels, logits, weight = _flat(logits, labels, sample_weight, ignore_class, self.axis)
             check.see(logits)
             self.fit_flat(labels, logits, weight)
         self.took_probabilities = check.found
@@ -131,11 +151,28 @@ class Calibrator(keras.layers.Layer):
 
     def call(self, inputs):
         """The calibrated logits of logits, or of probabilities with `from_logits=False`."""
+        inputs = as_tensor("logits", inputs)
         if self.from_logits:
-            self.logits_check.see(inputs)
-            return self.calibrated_logits(inputs)
-        check_some_in_unit_interval("the inputs of a calibrator with `from_logits=False`", inputs)
-        return self.calibrated_logits(as_logits(inputs, False, is_binary(inputs)))
+            self.logits_check.see(inputs, self.axis)
+        moved = len(inputs.shape) > 1 and self.axis not in (-1, len(inputs.shape) - 1)
+        predictions = classes_last(inputs, self.axis) if moved else inputs
+        if not self.from_logits:
+            check_some_in_unit_interval("the inputs of a calibrator with `from_logits=False`", predictions)
+            predictions = as_logits(predictions, False, is_binary(predictions))
+        logits = self.calibrated_logits(predictions)
+        return keras.ops.moveaxis(logits, -1, self.axis) if moved else logits
+
+    def classes_of(self, shape):
+        """The number of classes in inputs of this shape; 1 for binary logits."""
+        return shape[self.axis] if len(shape) > 1 else 1
+
+    def shape_of(self, logits):
+        """A shape of inputs with the classes of flat logits, to build for."""
+        if logits.ndim == 1:
+            return (None,)
+        shape = [None] * max(2, self.axis + 1, -self.axis)
+        shape[self.axis] = logits.shape[-1]
+        return tuple(shape)
 
     def calibrated_logits(self, logits):
         """The calibrated logits of logits."""
@@ -143,17 +180,19 @@ class Calibrator(keras.layers.Layer):
 
     def get_config(self):
         """Constructor arguments, for serialisation."""
-        return {**super().get_config(), "from_logits": self.from_logits}
+        return {**super().get_config(), "from_logits": self.from_logits, "axis": self.axis}
 
     def compute_output_shape(self, input_shape):
         """The shape of the input."""
         return input_shape
 
 
-def _flat(logits, labels, sample_weight, ignore_class):
+def _flat(logits, labels, sample_weight, ignore_class, axis):
     """`flatten_examples` in NumPy, without a copy of logits that are NumPy already, which may be large."""
-    if not isinstance(logits, np.ndarray):
-        logits = keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(logits))
+    labels, logits, sample_weight = ragged_steps(labels, logits, sample_weight)
+    if not isinstance(logits, np.ndarray) or logits.dtype.kind not in "biuf":
+        logits = keras.ops.convert_to_numpy(as_tensor("logits", logits))
     like = keras.KerasTensor(logits.shape, "float32")  # their shape is all that is needed
-    labels, like, weight = flatten_examples(labels, like, sample_weight, ignore_class=ignore_class)
+    labels, like, weight = flatten_examples(labels, like, sample_weight, ignore_class=ignore_class, axis=axis)
+    logits = np.moveaxis(logits, axis, -1) if logits.ndim > 1 else logits
     return keras.ops.convert_to_numpy(labels), logits.reshape(like.shape), keras.ops.convert_to_numpy(weight)

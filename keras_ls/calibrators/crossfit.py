@@ -8,9 +8,10 @@ import keras
 import numpy as np
 
 from keras_ls.calibrators.calibrator import Calibrator
+from keras_ls.ops._inputs import flatten_examples
 from keras_ls.ops._logits import LogitsCheck
-from keras_ls.ops.checks import checked_count
-from keras_ls.ops.examples import flatten_examples
+from keras_ls.ops._tensors import as_tensor
+from keras_ls.ops.checks import checked_count, checked_flag
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -80,7 +81,7 @@ def crossfit(calibrator, logits, labels, sample_weight=None, folds=5, seed=0, gr
     make, check = _maker(calibrator, from_logits), LogitsCheck("crossfit")
     if make().from_logits:
         check.see(logits)
-    logits = keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(logits))
+    logits = keras.ops.convert_to_numpy(as_tensor("logits", logits))
     if logits.ndim > 2:
         raise ValueError(
             f"Expected `logits` of shape [N, K], [N, 1] or [N]. Received: {logits.shape}. For sequences, flatten them "
@@ -118,7 +119,7 @@ def _maker(calibrator, from_logits):
         )
     config = {} if kind is calibrator else calibrator.get_config()
     if from_logits is not None:
-        config["from_logits"] = bool(from_logits)
+        config["from_logits"] = checked_flag("from_logits", from_logits)
     return lambda: kind.from_config(config)
 
 

@@ -22,8 +22,9 @@ class EnsembleTemperatureScaling(Calibrator):
 
     `p' = c_1 softmax(z / T) + c_2 softmax(z) + c_3 / K`, with `c ≥ 0` and `Σ c = 1`; the layer returns `log p'`. As in
     the paper, T is that of temperature scaling, and then c minimises `-Σ_i w_i log p'_i,y_i`, a convex problem, solved
-    until its duality gap shows that no mixture is better by 1e-10 nats. It changes no decision, and the NLL on the
-    fitted data is at most that of a temperature. Before `fit`, `c = (1, 0, 0)` and T = 1: the probabilities stay.
+    until its duality gap shows that no mixture is better by 1e-10 nats. The scale of the sample weights w says nothing.
+    It changes no decision, and the NLL on the fitted data is at most that of a temperature. Before `fit`,
+    `c = (1, 0, 0)` and T = 1: the probabilities stay.
 
     Args:
         temperature: T until `fit` is called.
@@ -32,6 +33,7 @@ class EnsembleTemperatureScaling(Calibrator):
         from_logits: whether a call and `fit` are given logits (default), or probabilities, as of a model that ends in a
             softmax or sigmoid.
         name: name of the layer.
+        axis: the class axis of what a call and `fit` are given, -1 by default; binary logits `[N]` have none.
 
     Attributes:
         temperature: T, a float.

@@ -12,7 +12,8 @@ class FitReport:
         nll_before: mean negative log-likelihood of the logits as they came, nats.
         nll_after: the same of the calibrated logits, without penalties.
         iterations: of the solver.
-        weight: the sum of the weights.
+        weight: the sum of the weights as given. Nothing else in a report depends on the scale of weights that are no
+            whole numbers.
         advice: what the fit says of the data where they cannot tell the parameters, else None.
 
     Examples:

@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 
-from keras_ls import ops
 from keras_ls.calibrators.per_class_calibrator import PerClassCalibrator
+from keras_ls.ops.binning import bin_statistics, quantile_bin_index, uniform_bin_index
 from keras_ls.ops.checks import checked_choice, checked_count
 from keras_ls.ops.piecewise import at_index, piece_index
 
@@ -27,19 +27,20 @@ class HistogramBinning(PerClassCalibrator):
 
     Args:
         num_bins: B ≥ 1.
-        binning: "uniform" (equal width) or "quantile" (equal mass: as `ops.quantile_bin_index` bins the fitted
-            examples, the edges half-way between neighbours).
+        binning: "uniform" (equal width) or "quantile" (equal mass: as `quantile_bin_index` bins the fitted
+            examples, the edges half-way between neighbours; weights that are no whole numbers have no scale there).
         method: "one_vs_rest" or "top_label".
         closed: the side on which a bin includes its edge, "left" or "right".
         floor: the least probability, in (0, 1).
         from_logits: whether a call and `fit` are given logits (default), or probabilities, as of a model that ends in a
             softmax or sigmoid.
         name: name of the layer.
+        axis: the class axis of what a call and `fit` are given, -1 by default; binary logits `[N]` have none.
 
     Attributes:
         bin_starts: lower edges of the bins, NumPy `[K, B]`; `[1, B]` for "top_label" and binary logits.
         bin_probabilities: the mean outcomes, likewise; 0 for empty bins.
-        bin_weights: the sums of the weights, likewise.
+        bin_weights: the sums of the weights as given, likewise.
         fit_report: what the last `fit` found, None before: `nll_before` and `nll_after` in nats, `weight` (the sum of
             the weights), `iterations`, `converged`, `advice`.
 
@@ -113,11 +114,11 @@ class HistogramBinning(PerClassCalibrator):
         p = keras.ops.convert_to_numpy(keras.ops.sigmoid(log_odds))
         if self.binning == "uniform":
             starts = np.arange(self.num_bins) / self.num_bins
-            index = ops.uniform_bin_index(p, self.num_bins, self.closed)
+            index = uniform_bin_index(p, self.num_bins, self.closed)
         else:
-            index = ops.quantile_bin_index(p, weight, self.num_bins, self.closed)
+            index = quantile_bin_index(p, weight, self.num_bins, self.closed)
             starts = self._between(p, keras.ops.convert_to_numpy(index))
-        total, hits, _ = keras.ops.convert_to_numpy(ops.bin_statistics(index, p, outcome, weight, self.num_bins))
+        total, hits, _ = keras.ops.convert_to_numpy(bin_statistics(index, p, outcome, weight, self.num_bins))
         means = np.divide(hits, total, out=np.zeros_like(hits), where=total > 0)
         return starts, means, total, None
 

@@ -15,7 +15,7 @@ class IsotonicCalibration(PerClassCalibrator):
     """Isotonic regression of outcomes on probabilities: a non-decreasing function of no other form.
 
     `f = argmin Σ_i w_i (f(p_i) - y_i)²` over the non-decreasing functions, by scikit-learn; linear in p between the
-    fitted examples and constant beyond them.
+    fitted examples and constant beyond them. The scale of the weights says nothing.
 
     - `method="one_vs_rest"`: each class k has its f_k, of p_k against [y = k], and `p' = f_k(p_k) / Σ_j f_j(p_j)`; a
       row in which all are 0 keeps the probabilities that came.
@@ -37,6 +37,7 @@ class IsotonicCalibration(PerClassCalibrator):
         from_logits: whether a call and `fit` are given logits (default), or probabilities, as of a model that ends in a
             softmax or sigmoid.
         name: name of the layer.
+        axis: the class axis of what a call and `fit` are given, -1 by default; binary logits `[N]` have none.
 
     Attributes:
         knots: log-odds where the functions bend, NumPy `[K, num_knots]`, ascending, the last repeated; `[1, num_knots]`

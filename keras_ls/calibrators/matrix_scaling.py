@@ -28,6 +28,7 @@ class MatrixScaling(MatrixCalibrator):
         from_logits: whether a call and `fit` are given logits (default), or probabilities, as of a model that ends in a
             softmax or sigmoid.
         name: name of the layer.
+        axis: the class axis of what a call and `fit` are given, -1 by default; binary logits `[N]` have none.
 
     Attributes:
         kernel: W, a variable `[K, K]`, from the row's class to the column's, as in a Dense layer; None until the layer

@@ -39,14 +39,14 @@ class PerClassCalibrator(Calibrator):
 
     def build(self, input_shape):
         """Makes the variables for logits of this shape."""
-        self.num_classes = _classes(input_shape)
+        self.num_classes = self.classes_of(input_shape)
         self._row_variables = self.add_rows(self.num_classes if self.method == "one_vs_rest" else 1)
 
     def fit_examples(self, labels, logits, weight):
         """Fits one row after another; see `fit`."""
         kept = checked_examples(labels, logits, weight)
         if not self.built:
-            self.build(logits.shape)
+            self.build(self.shape_of(logits))
         self._check_classes(logits.shape)
         fitted, remarks, unseen = [], [], []
         for row, odds, outcome in self._rows(labels, logits):

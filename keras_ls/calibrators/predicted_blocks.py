@@ -1,9 +1,8 @@
 """What a model predicts for a dataset, block after block, without all of it in memory."""
 
-import collections.abc
-
 import numpy as np
 
+from keras_ls.batches import as_batches
 from keras_ls.calibrators.example_blocks import BUDGET, ExampleBlocks, prepared, some, total
 
 
@@ -17,7 +16,7 @@ class PredictedBlocks:
     """
 
     def __init__(self, reader, data, transform=None):
-        self._reader, self._data, self._transform = reader, data, transform
+        self._reader, self._data, self._transform = reader, as_batches(data), transform
         self._kept = self._examples = None
 
     def sum(self, function):
@@ -35,10 +34,10 @@ class PredictedBlocks:
             numbers += batch[1].size
             if numbers <= BUDGET:
                 kept.append(batch)
-            elif isinstance(self._data, collections.abc.Iterator):
+            elif self._data.ends_with_reading:
                 raise ValueError(
                     "Expected a dataset that can be read more than once, as it has more predictions than are kept in "
-                    f"memory ({BUDGET:,} numbers). Received: {type(self._data).__name__}, which ends with its first "
+                    f"memory ({BUDGET:,} numbers). Received: {self._data.kind}, which ends with its first "
                     "reading. Pass a tf.data.Dataset, a PyDataset, a list of batches, or fewer examples."
                 )
             else:

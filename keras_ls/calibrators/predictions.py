@@ -7,10 +7,11 @@ import time
 import keras
 import numpy as np
 
+from keras_ls.batches import Batches
 from keras_ls.calibrators.example_blocks import BUDGET
+from keras_ls.ops._inputs import flatten_examples
 from keras_ls.ops._logits import logits_of_array
-from keras_ls.ops.checks import checked_choice, checked_class, checked_count
-from keras_ls.ops.examples import flatten_examples
+from keras_ls.ops.checks import checked_axis, checked_choice, checked_class, checked_count
 from keras_ls.ops.masks import get_keras_mask
 
 
@@ -24,10 +25,13 @@ class PredictionReader:
         verbose: whether a pass shows its progress: 1, 0, or "auto" once it has taken ten seconds.
         from_logits: whether the model returns logits (default), or probabilities, which are read as their logits.
         logits_check: a `LogitsCheck` that looks at the model, or None.
+        axis: the class axis of the model's outputs, and of dense labels.
     """
 
-    def __init__(self, model, batch_size=256, ignore_class=None, verbose=0, from_logits=True, logits_check=None):
-        self.model = model
+    def __init__(
+        self, model, batch_size=256, ignore_class=None, verbose=0, from_logits=True, logits_check=None, axis=-1
+    ):
+        self.model, self.axis = model, checked_axis(axis)
         self.from_logits, self.logits_check = from_logits, logits_check
         if logits_check is not None and not logits_check.done:
             logits_check.see_model(model)
@@ -45,33 +49,28 @@ class PredictionReader:
         """Yields flat `(labels, predictions, weight)` arrays: labels `[M]` or `[M, K]`, predictions `[M, K]` or `[M]`.
 
         Args:
-            data: batches of `(x, y)` or `(x, y, sample_weight)`: a `tf.data.Dataset`, a `keras.utils.PyDataset`, any
-                iterable that can be read again; or one tuple of arrays.
+            data: `Batches`, or what they are made of.
 
         Raises:
-            ValueError: for batches without labels, or no examples.
+            ValueError: as `Batches` does; for no examples, and for inputs without a batch axis.
         """
         empty = True
-        for batch in self._shown(*self._split(data)):
-            if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
-                size = f" of {len(batch)}" if isinstance(batch, (tuple, list)) else ""
-                raise ValueError(
-                    f"Expected batches of (x, y) or (x, y, sample_weight). Received: {type(batch).__name__}{size}."
-                )
-            x, labels, *weight = batch
+        batches = data if isinstance(data, Batches) else Batches(data, batch_size=self.batch_size)
+        for x, labels, weight in self._shown(batches, batches.number):
+            _check_batched(self.model, x)
             predictions, mask = self._forward(x)
             if isinstance(predictions, (tuple, list, dict)):
                 raise ValueError("Expected a model with one output. Received: several. Wrap the one to calibrate.")
             if 0 in predictions.shape:
                 continue
-            flat = flatten_examples(labels, predictions, weight[0] if weight else None, mask, self.ignore_class)
+            flat = flatten_examples(labels, predictions, weight, mask, self.ignore_class, self.axis)
             labels, predictions, weight = (keras.ops.convert_to_numpy(array) for array in flat)
             if self.logits_check is not None:
                 self.logits_check.see(predictions)
             yield labels, logits_of_array(predictions, weight, self.from_logits), weight
             empty = False
         if empty:
-            raise ValueError("Expected at least one example. Received: an empty dataset.")
+            raise batches.nothing()
 
     def read(self, data, folder=None):
         """All batches in three arrays; with a folder, those of more than 2²² numbers are files in it, mapped."""
@@ -86,22 +85,6 @@ class PredictionReader:
         predictions = self.model(x, training=False)
         return predictions, None if isinstance(predictions, (tuple, list, dict)) else get_keras_mask(predictions)
 
-    def _split(self, data):
-        """The batches, and their number or None."""
-        if isinstance(data, keras.utils.PyDataset):
-            return (data[i] for i in range(len(data))), len(data)
-        if not isinstance(data, tuple):
-            try:
-                return data, len(data)
-            except TypeError:  # not known
-                return data, None
-        x, *rest = data
-        size = len(keras.tree.flatten(x)[0])
-        rest = [np.asarray(item) if isinstance(item, (list, tuple)) else item for item in rest]
-        parts = [slice(start, start + self.batch_size) for start in range(0, size, self.batch_size)]
-        batches = (keras.tree.map_structure(lambda a, s=s: None if a is None else a[s], (x, *rest)) for s in parts)
-        return batches, len(parts)
-
     def _shown(self, batches, number):
         bar, patience = None, {"auto": 10.0, 1: 0.0, 0: float("inf")}[self.verbose]
         start = time.monotonic()
@@ -113,6 +96,19 @@ class PredictionReader:
                 bar.update(i)
         if bar is not None:
             bar.update(i, finalize=True)
+
+
+def _check_batched(model, x):
+    """Raises `ValueError` for one example where the model takes batches of them."""
+    wanted = getattr(model, "input_shape", None)
+    shape = getattr(x, "shape", None)
+    if not isinstance(wanted, tuple) or shape is None or wanted[-1:] == (1,):  # Keras adds an axis of 1
+        return
+    if len(shape) == len(wanted) - 1:
+        raise ValueError(
+            f"Expected batches of (x, y), x of shape {wanted}. Received: x of shape {tuple(shape)}, without a batch "
+            "axis. Batch the examples first, as `dataset.batch(32)` does."
+        )
 
 
 class _Spool:

@@ -15,9 +15,9 @@ from keras_ls.ops.precision import at_least_float32
 class TemperatureScaling(Calibrator):
     """Divides logits by one temperature T, fitted to minimise the negative log-likelihood of held-out labels.
 
-    `T = argmin Σ_i w_i [logsumexp(z_i / T) - z_i,y_i / T]`. The problem is convex in 1/T; a safeguarded Newton method
-    finds the zero of its gradient in float64, within bounds. Fit it on a split that neither training nor any reported
-    number uses.
+    `T = argmin Σ_i w_i [logsumexp(z_i / T) - z_i,y_i / T]`, whatever the scale of the weights. The problem is convex in
+    1/T; a safeguarded Newton method finds the zero of its gradient in float64, within bounds. Fit it on a split that
+    neither training nor any reported number uses.
 
     Args:
         temperature: the value until `fit` is called; 1 leaves the logits as they are.
@@ -25,6 +25,7 @@ class TemperatureScaling(Calibrator):
         from_logits: whether a call and `fit` are given logits (default), or probabilities, as of a model that ends in a
             softmax or sigmoid.
         name: name of the layer.
+        axis: the class axis of what a call and `fit` are given, -1 by default; binary logits `[N]` have none.
 
     Attributes:
         temperature: T, a float.

@@ -24,7 +24,8 @@ class TemperatureReport(FitReport):
     Attributes:
         temperature: T.
         at_bound: "lower" or "upper" where T stopped at a bound, else None.
-        standard_error: of T, from the curvature (observed information); NaN at a bound.
+        standard_error: of T, from the curvature (observed information); NaN at a bound. Whole-number weights are counts
+            of examples; others are as many as Kish's effective sample size, `(Σ w)² / Σ w²`, whatever their scale.
     """
 
     temperature: float
@@ -100,7 +101,7 @@ def solve_blocks(blocks, bounds, few_passes=False, start=None):
         slope -= point.gradient / point.curvature
         nll -= 0.5 * point.gradient**2 / point.curvature
     temperature = {"lower": bounds[0], "upper": bounds[1]}.get(at_bound, min(max(1 / slope, bounds[0]), bounds[1]))
-    information = objective.weight * point.curvature
+    information = objective.size * point.curvature
     return TemperatureReport(
         temperature=temperature,
         converged=converged,
@@ -170,7 +171,7 @@ def _advice(objective, at_bound, point, temperature, converged):
 class _Objective:
     """Mean NLL as a function of `u = log b`, and what a pass shows of the examples."""
 
-    weight = scale = separable = nll_before = None
+    weight = size = scale = separable = nll_before = None
 
     def __init__(self, blocks):
         self._blocks = blocks
@@ -178,7 +179,7 @@ class _Objective:
     def points(self, us, at_one=False):
         """A `Point` for each u, from one pass; `at_one` sets `nll_before` too, for half of a point's cost."""
         sums = self._blocks.sum(functools.partial(_sums, slopes=np.exp(us), at_one=at_one)).tolist()
-        weight, lead, wrong, different, nll_before, *moments = sums
+        weight, lead, wrong, different, nll_before, broken, squares, *moments = sums
         self.nll_before = nll_before / weight if at_one else self.nll_before
         if self.weight is not None and not np.allclose([weight, lead], [self.weight, self._lead], rtol=1e-4):
             raise ValueError(
@@ -186,6 +187,7 @@ class _Objective:
                 f"{self.weight:g}, then {weight:g}, and other logits. Is it random? Keep one draw with `cache()`."
             )
         self.weight, self._lead = weight, lead
+        self.size = weight / squares * weight if broken else weight
         self.scale = max(
             lead / weight, 1e-9
         )  # the unit of the gradient: the largest logit over the label's, on average
@@ -200,7 +202,8 @@ class _Objective:
 
 
 def _sums(z, labels, weight, slopes, at_one):
-    """Weight, lead, examples that are wrong, logits that differ, NLL at b = 1 if wanted; then moments at each slope b.
+    """Weight, lead, examples that are wrong, logits that differ, NLL at b = 1 if wanted, weights that are no whole
+    number, squared weights; then moments at each slope b.
 
     These are the NLL and its two derivatives.
     """
@@ -208,6 +211,7 @@ def _sums(z, labels, weight, slopes, at_one):
     ones = np.ones(z.shape[1])  # a matrix product sums short rows many times faster than `sum`
     nll_before = weight @ (np.log(np.exp(z) @ ones) - z_y) if at_one else 0.0
     sums = [weight.sum(), -(weight @ z_y), np.count_nonzero(z_y), z.any(), nll_before]
+    sums += [np.count_nonzero(weight % 1), weight @ weight]
     for b in slopes:
         e = b * z
         np.exp(e, out=e)

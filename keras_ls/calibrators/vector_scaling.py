@@ -26,6 +26,7 @@ class VectorScaling(AffineCalibrator):
         from_logits: whether a call and `fit` are given logits (default), or probabilities, as of a model that ends in a
             softmax or sigmoid.
         name: name of the layer.
+        axis: the class axis of what a call and `fit` are given, -1 by default; binary logits `[N]` have none.
 
     Attributes:
         scale: a, a variable `[K]`, `[1]` for binary logits; None until the layer is built.

@@ -6,9 +6,10 @@ import keras
 import numpy as np
 
 from keras_ls import ops
+from keras_ls.batches import Batches
 from keras_ls.calibrators.predictions import PredictionReader
 from keras_ls.calibrators.temperature_solver import solve_temperature
-from keras_ls.callbacks.calibration_log import CalibrationLog
+from keras_ls.callbacks.calibration_log import CalibrationLog, checked_log_dir
 from keras_ls.ops._logits import LogitsCheck, as_logits
 from keras_ls.ops.checks import checked_count
 from keras_ls.ops.examples import to_probabilities
@@ -34,9 +35,13 @@ class CalibrationCallback(keras.callbacks.Callback):
         ignore_class: integer label of examples that do not count, or None.
         image_every: draw the diagram after the first epoch and every so many from there, 0 for never. One takes about
             0.15 s.
+        steps: how many batches of `validation_data` to read every epoch, as data that repeat for ever need; None for
+            all.
 
     Raises:
-        ValueError: for data without labels, no examples, NaN predictions, a `log_dir` that cannot be written.
+        ValueError: when it is made, for data without labels or batch axis, x and y of different lengths, data that
+            repeat for ever without `steps`, and a `log_dir` that is no path; when it runs, for no examples, NaN
+            predictions, and a `log_dir` that cannot be written.
 
     Examples:
         >>> import keras, numpy as np, keras_ls as kls
@@ -62,12 +67,13 @@ class CalibrationCallback(keras.callbacks.Callback):
         batch_size=256,
         ignore_class=None,
         image_every=1,
+        steps=None,
     ):
         super().__init__()
-        if validation_data is None:
-            raise ValueError("Expected `validation_data`: batches of (x, y), or a tuple of arrays. Received: None.")
         self.validation_data = validation_data
-        self.log_dir = log_dir
+        self.steps = steps
+        self._batches = Batches(validation_data, "validation_data", batch_size, steps)
+        self.log_dir = checked_log_dir(log_dir)
         self.num_bins = num_bins
         self.from_logits = from_logits
         self.logits_check = LogitsCheck("CalibrationCallback")
@@ -111,7 +117,7 @@ class CalibrationCallback(keras.callbacks.Callback):
     def _read(self):
         if self._reader is None or self._reader.model is not self.model:
             self._reader = PredictionReader(self.model, self.batch_size, self.ignore_class)
-        return self._reader.read(self.validation_data)
+        return self._reader.read(self._batches)
 
     def _values(self, labels, predictions, weight):
         p = to_probabilities(predictions, self.from_logits)

@@ -13,6 +13,19 @@ BUCKETS = 50  # of the histogram, over [0, 1]: the same in every epoch
 INCHES, DPI = 4, 100  # of the diagram
 
 
+def checked_log_dir(log_dir):
+    """`log_dir` as a string with `~` expanded, or None; raises `ValueError` for what is no path."""
+    if log_dir is None:
+        return None
+    if not isinstance(log_dir, (str, os.PathLike)):
+        received = f"{type(log_dir).__name__} of shape {tuple(log_dir.shape)}" if hasattr(log_dir, "shape") else log_dir
+        raise ValueError(
+            f"Expected `log_dir` to be a path or None. Received: {received!r}. Labels belong to `validation_data`: "
+            "CalibrationCallback((x, y))."
+        )
+    return os.path.expanduser(os.fspath(log_dir))  # a string, as it may be a remote one
+
+
 class CalibrationLog:
     """Events of one training, in `log_dir/calibration`.
 
@@ -26,16 +39,15 @@ class CalibrationLog:
     def __init__(self, log_dir):
         if keras.backend.backend() != "tensorflow":
             raise ValueError("Expected `log_dir=None`: TensorBoard logs need the TensorFlow backend of Keras.")
-        if not isinstance(log_dir, (str, os.PathLike)):
-            raise ValueError(f"Expected `log_dir` to be a path or None. Received: {log_dir!r}.")
+        log_dir = checked_log_dir(log_dir)
         import tensorflow as tf
 
         try:
-            self._writer = tf.summary.create_file_writer(os.path.join(os.fspath(log_dir), "calibration"))
+            self._writer = tf.summary.create_file_writer(os.path.join(log_dir, "calibration"))
             self._writer.flush()
         except tf.errors.OpError as error:
             raise ValueError(
-                f"Expected `log_dir` to be a directory that can be written. Received: {os.fspath(log_dir)!r} "
+                f"Expected `log_dir` to be a directory that can be written. Received: {log_dir!r} "
                 f"({error.message.splitlines()[0]}). Pass another one, or None to log nothing."
             ) from error
 

@@ -45,12 +45,16 @@ class SoftLabelUpdate(keras.callbacks.Callback):
                     f"steps_per_epoch={loss.steps_per_epoch}. Leave one of them out."
                 )
             loss.moved_by_callback = True
-            loss.forget()  # of an epoch that was cut short, or of a `fit` without this callback
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Drops what is left of an epoch that was cut short, or of a `fit` without this callback."""
+        for loss in self._losses:
+            loss.begin_epoch(epoch)
 
     def on_epoch_end(self, epoch, logs=None):
         """Moves the soft labels."""
         for loss in self._losses:
-            loss.update()
+            loss.end_epoch()
 
     def on_train_end(self, logs=None):
         """Leaves the losses to what comes next."""

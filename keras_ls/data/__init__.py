@@ -5,7 +5,7 @@ import functools
 from keras_ls.data.augment import center_crop, random_crop_and_flip, random_shift
 from keras_ls.data.digits import NOISE, digits
 from keras_ls.data.prediction_file import read_predictions
-from keras_ls.data.splits import Splits
+from keras_ls.data.splits import PARTS, Splits
 from keras_ls.data.tfds_images import cifar10, mnist
 from keras_ls.ops.checks import checked_choice
 
@@ -32,13 +32,13 @@ DATASETS = {
 
 @functools.cache
 def load(name):
-    """The dataset of this name.
+    """The dataset of this name, read once a process.
 
     Args:
         name: one of `DATASETS`.
 
     Returns:
-        `Splits`.
+        `Splits` of read-only arrays, as all who load the dataset share them: change a copy, `x.copy()`.
 
     Raises:
         ValueError: for another name; the message has the nearest valid one.
@@ -49,4 +49,8 @@ def load(name):
         >>> kls.data.load("digits").num_classes
         10
     """
-    return DATASETS[checked_choice("dataset", name, DATASETS)]()
+    splits = DATASETS[checked_choice("dataset", name, DATASETS)]()
+    for part in PARTS:
+        for array in getattr(splits, part):
+            array.flags.writeable = False
+    return splits

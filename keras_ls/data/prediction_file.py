@@ -2,18 +2,17 @@
 
 import dataclasses
 import pathlib
-import re
-import zipfile
 
 import numpy as np
 
+from keras_ls.data.prediction_arrays import read_arrays
+from keras_ls.data.prediction_table import read_csv, read_parquet
 from keras_ls.ops._logits import LogitsCheck
-from keras_ls.ops.checks import checked_choice
+from keras_ls.ops.checks import checked_class
 
-SUFFIXES = (".npz", ".csv", ".parquet")
-LABELS = ("labels", "label", "y_true", "targets", "target", "ground_truth", "y")
-PREDICTIONS = ("predictions", "y_pred", "outputs", "scores", "probs", "y_prob")
-WEIGHTS = ("sample_weight", "sample_weights", "weights", "weight")
+READERS = {".npz": read_arrays, ".csv": read_csv, ".parquet": read_parquet}
+LARGEST = np.finfo("float32").max  # what is read is computed with in float32
+ROUNDING = 1e-3  # probabilities of half precision may be as far outside [0, 1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,26 +32,40 @@ class PredictionFile:
     class_names: tuple | None
 
 
-def read_predictions(path, from_logits, labels=None, predictions=None, sample_weight=None):
+def read_predictions(path, from_logits, labels=None, predictions=None, sample_weight=None, ignore_class=None):
     r"""Reads labels and predictions.
 
-    In a `.npz` they are arrays, in a table columns: one of labels, perhaps one of weights, and the others one a class
-    (or, in a `.parquet`, one column of lists). Columns whose names end in the numbers 0 to K-1 are put in that order,
-    others stay as they come. Labels of a table are integers, or the names of the class columns.
+    In a `.npz` they are arrays. In a `.csv` or `.parquet` they are columns: one of labels, perhaps one of weights, and
+    every other column is a class (or one column of a `.parquet` holds a list an example). Then:
+
+    1. Labels are matched to class columns by name: `cat` to `cat`, and to `p_cat` where all class columns begin with
+       `p_`; 1, 1.0 and "1" are one name, and so are True, "true" and 1.
+    2. Where no class column has a number in its name, labels may be integers: positions of the columns, from 0, and
+       0 is among them (else they could as well count from 1). So are labels beside a column of lists.
+    3. All else is an error. So is a column that cannot be a class: text, an index, integers beside logits, or, unless
+       a label names it, a usual name of something else, such as `id` or `y_pred`. A class column whose class no
+       example has, and that only its name tells from something else, is warned about.
+
+    Class columns stay in their order, except that those numbered from 0 to K-1 are put in the order of the numbers.
 
     Args:
         path: the file.
-        from_logits: whether the predictions are logits; it warns where they are not. Of a file that has both `logits`
-            and `probabilities` it says which to read.
-        labels: name of the labels; None looks for a usual name, or else for the only array that can be meant.
-        predictions: name of the predictions, likewise; in a table of the column of lists.
+        from_logits: whether the predictions are logits (it warns where they are not) or probabilities; also which of
+            two arrays (or columns of lists) to read where a file has both `logits` and `probabilities`.
+        labels: name of the labels; None looks for a usual name, in a `.npz` also for the only array that can be meant.
+        predictions: name of the predictions, likewise; in a table of the column of lists, or of the class columns:
+            names and patterns such as `p_*`, separated by commas. Other columns are then left alone.
         sample_weight: name of the weights; None takes `sample_weight` or `weight` where there is one.
+        ignore_class: integer label of examples to leave out, or None.
 
     Returns:
         A `PredictionFile`.
 
     Raises:
-        ValueError: for another kind of file, one that cannot be read, and names that are not in it or not clear.
+        ValueError: for another kind of file, one that cannot be read, names that are not in it or not clear, labels
+            that are no classes, values that are missing or not finite (logits of -inf rule a class out),
+            probabilities outside [0, 1] and negative weights. The message names the file and the line of a `.csv`, the
+            row of a `.parquet` or the index into an array.
         OSError: for a file that is not there.
 
     Examples:
@@ -64,145 +77,60 @@ def read_predictions(path, from_logits, labels=None, predictions=None, sample_we
         >>> file.labels.tolist(), file.predictions.tolist(), file.class_names
         ([0, 1], [[2.0, 0.5], [0.1, 1.5]], ('cat', 'dog'))
     """
-    path = pathlib.Path(path)
-    if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"Expected a file {', '.join(SUFFIXES)}. Received: {path}.")
+    path = pathlib.Path(path).expanduser()
+    if path.suffix.lower() not in READERS:
+        raise ValueError(f"Expected a file {', '.join(READERS)}. Received: {path}.")
     if not path.is_file():
-        raise OSError(f"Expected a file of predictions. Received: {path}, which is not there.")
-    usual = ("logits" if from_logits else "probabilities", *PREDICTIONS)
-    if path.suffix.lower() == ".npz":
-        file = _from_arrays(_read_npz(path), usual, labels, predictions, sample_weight)
-    else:
-        file = _from_columns(_read_table(path), usual, labels, predictions, sample_weight)
-    if from_logits:
-        LogitsCheck("read_predictions", "Pass `from_logits=False`.").see(file.predictions)
-    return file
-
-
-def _read_npz(path):
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise ValueError(f"Expected arrays written by numpy.savez. Received: {path} ({error}).") from error
-
-
-def _read_table(path):
-    import pyarrow
-    from pyarrow import csv, parquet
-
-    try:
-        table = parquet.read_table(path) if path.suffix.lower() == ".parquet" else csv.read_csv(path)
-    except pyarrow.ArrowInvalid as error:
-        raise ValueError(f"Expected a table with a row an example. Received: {path} ({error}).") from error
-    if not table.num_rows:
-        raise ValueError(f"Expected at least one example. Received: {path} without a row.")
-    return {name.strip(): table.column(name) for name in table.column_names}
-
-
-def _from_arrays(arrays, usual, labels, predictions, sample_weight):
-    shapes = {name: f"{array.dtype}{list(array.shape)}" for name, array in arrays.items()}
-    weights = _named(arrays, sample_weight, WEIGHTS, "sample_weight")
-    labels = _named(arrays, labels, LABELS, "labels") or _only(
-        "--labels", shapes, [n for n, a in arrays.items() if a.dtype.kind in "iub" and np.squeeze(a).ndim == 1]
-    )
-    others = [n for n, a in arrays.items() if n not in (labels, weights) and a.dtype.kind == "f"]
-    predictions = _named(arrays, predictions, usual, "predictions") or _only("--predictions", shapes, others)
-    y, p = arrays[labels], arrays[predictions]
-    if y.ndim > 1 and y.shape[-1] == 1:
-        y = y[..., 0]
-    if y.dtype.kind not in "iubf":
-        raise ValueError(f"Expected labels that are integers, or dense. Received: {shapes[labels]}, {y.flat[0]!r}, ...")
-    return _checked(PredictionFile(y, p, None if weights is None else arrays[weights], None))
-
-
-def _from_columns(columns, usual, labels, predictions, sample_weight):
-    kinds = {name: str(column.type) for name, column in columns.items()}
-    weights = _named(columns, sample_weight, WEIGHTS, "sample_weight")
-    labels = _named(columns, labels, LABELS, "labels") or _only(
-        "--labels", kinds, [n for n in columns if not kinds[n].startswith(("float", "double", "halffloat", "list"))]
-    )
-    lists = [name for name in columns if "list" in kinds[name] and name not in (labels, weights)]
-    predictions = _named(columns, predictions, usual if lists else (), "predictions") or (lists or [None])[0]
-    if predictions is not None:
-        rows = columns[predictions].to_pylist()
-        lengths = {len(row) for row in rows if row is not None}
-        if len(lengths) != 1 or None in rows:
-            raise ValueError(
-                f"Expected lists of one length in the column {predictions}. Received: {sorted(lengths)[:5]} numbers a "
-                f"row{', and rows without a list' if None in rows else ''}."
-            )
-        names, p = None, np.array(rows, "float64")
-    else:
-        names = _in_order([name for name in columns if name not in (labels, weights)])
-        text = [name for name in names if not kinds[name].startswith(("float", "double", "halffloat", "int", "uint"))]
-        if text or not names:
-            raise ValueError(
-                "Expected one column of labels, at most one of weights, and a column of numbers a class. Received: "
-                f"{', '.join(f'{name} ({kind})' for name, kind in kinds.items())}. Leave the others out of the file."
-            )
-        for name in names:
-            values = columns[name].to_numpy()
-            count = np.arange(len(values))
-            if not name or (len(names) > 1 and len(values) > 2 and (values - values[0] == count).all()):
-                raise ValueError(
-                    f"Expected columns of predictions. Received: a column {name or 'without a name'!r}, which looks "
-                    "like an index. Leave it out of the file."
-                )
-        p = np.stack([columns[name].to_numpy() for name in names], axis=1).astype("float64")
-        p = p[:, 0] if len(names) == 1 else p
-    y = columns[labels].to_numpy(zero_copy_only=False) if kinds[labels] == "bool" else columns[labels].to_numpy()
-    if y.dtype.kind not in "iubf":
-        y = _indices(y, names)
-    elif names is not None and len(names) > 1 and all(name.isdigit() for name in names):
-        y = _indices([str(int(label)) if label == label else label for label in y], [str(int(name)) for name in names])
-    weight = None if weights is None else columns[weights].to_numpy()
-    return _checked(PredictionFile(y, p, weight, None if names is None else tuple(names)))
-
-
-def _checked(file):
-    """The file, after an error for what is not a number or is missing."""
-    for what in ("labels", "predictions", "sample_weight"):
-        values = getattr(file, what)
-        if values is None:
-            continue
-        if values.dtype.kind not in "iubf":
-            raise ValueError(f"Expected `{what}` to be real numbers. Received: {values.dtype}.")
-        missing = np.argwhere(np.isnan(values.astype("float64")))
-        if len(missing):
-            raise ValueError(
-                f"Expected `{what}` without missing values or NaN. Received: {len(missing)}, the first in row "
-                f"{missing[0][0]} (counted from 0). Leave such rows out, or mend the step that made them."
-            )
-    return file
-
-
-def _named(arrays, name, usual, what):
-    if name is not None:
-        return checked_choice(what, name, arrays)
-    return next((one for one in usual if one in arrays), None)
-
-
-def _only(option, kinds, names):
-    if len(names) != 1:
-        held = ", ".join(f"{name} {kind}" for name, kind in kinds.items())
-        raise ValueError(f"Expected a usual name, or `{option} NAME`, to tell what is meant. Received: {held}.")
-    return names[0]
-
-
-def _in_order(names):
-    numbers = [re.search(r"(\d+)$", name) for name in names]
-    if all(numbers) and sorted(int(n[1]) for n in numbers) == list(range(len(names))):
-        return sorted(names, key=lambda name: int(re.search(r"(\d+)$", name)[1]))
-    return names
-
-
-def _indices(labels, names):
-    known = {name: k for k, name in enumerate(names or ())}
-    unknown = sorted({str(label) for label in labels} - known.keys())
-    if unknown:
-        columns = f" ({', '.join(known)})" if known else ""
-        raise ValueError(
-            f"Expected labels that are integers or names of class columns{columns}. Received: {', '.join(unknown[:5])}."
+        raise OSError(
+            f"Expected a file of predictions. Received: {path}, "
+            f"which is {'no file but a directory' if path.is_dir() else 'not there'}."
         )
-    return np.array([known[str(label)] for label in labels])
+    read, ignore_class = READERS[path.suffix.lower()], checked_class("ignore_class", ignore_class)
+    found, where = read(path, bool(from_logits), labels, predictions, sample_weight, ignore_class)
+    _check_predictions(found["predictions"], from_logits, where)
+    if found["sample_weight"] is not None:
+        _check_weights(found["sample_weight"], where)
+    if from_logits:
+        LogitsCheck("read_predictions", "Pass `from_logits=False`.").see(found["predictions"])
+    return PredictionFile(**found)
+
+
+def _check_predictions(p, from_logits, where):
+    low, high = p.min(), p.max()  # NaN if there is one
+    several = p.ndim > 1 and p.shape[-1] > 1
+    if np.isnan(low):
+        _refuse(np.isnan(p), p, "predictions", "`predictions` without missing values or NaN", "", where)
+    if not from_logits and not (low >= -ROUNDING and high <= 1 + ROUNDING):
+        outside = (p < -ROUNDING) | (p > 1 + ROUNDING)
+        _refuse(outside, p, "predictions", "`--probabilities` in [0, 1]", " Use `--logits` for logits.", where)
+    ruled_out = several and low == -np.inf
+    if not (low >= -LARGEST or ruled_out) or high > LARGEST:
+        wrong = (p > LARGEST) | ((p < -LARGEST) & ~(np.isneginf(p) & several))
+        advice = (
+            " Only -inf, in one of several logits, has a meaning: a class that is ruled out." if from_logits else ""
+        )
+        _refuse(wrong, p, "predictions", "finite `predictions`", advice, where)
+    if ruled_out:
+        nothing = np.repeat(p.max(axis=-1, keepdims=True) == -np.inf, p.shape[-1], axis=-1)
+        _refuse(nothing, p, "predictions", "a finite logit in every row", "", where)
+
+
+def _check_weights(weight, where):
+    if np.isnan(weight).any():
+        _refuse(np.isnan(weight), weight, "sample_weight", "`sample_weight` without missing values or NaN", "", where)
+    wrong = (weight < 0) | (weight > LARGEST)
+    _refuse(wrong, weight, "sample_weight", "`sample_weight` of finite numbers from 0", "", where)
+    if not weight.any():
+        zero = where("sample_weight", (0,) * weight.ndim)
+        raise ValueError(
+            f"Expected an example of positive weight. Received: a weight of 0 in {zero}, and in all others."
+        )
+
+
+def _refuse(wrong, values, what, expected, advice, where):
+    """Raises `ValueError` for the first value that is `wrong`, if there is one."""
+    if wrong.any():
+        first = np.unravel_index(wrong.argmax(), wrong.shape)
+        count = int(wrong.sum())
+        others = f", and {count - 1} more" if count > 1 else ""
+        raise ValueError(f"Expected {expected}. Received: {values[first]} in {where(what, first)}{others}.{advice}")

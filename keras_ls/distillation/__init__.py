@@ -1,6 +1,7 @@
 """Knowledge distillation: the Distiller and its losses."""
 
 from keras_ls.distillation.attention_transfer import AttentionTransfer
+from keras_ls.distillation.binary_logits_distillation import BinaryLogitsDistillation
 from keras_ls.distillation.cached_teacher import CachedTeacher
 from keras_ls.distillation.correlation_distillation import CorrelationDistillation
 from keras_ls.distillation.decoupled_distillation import DecoupledDistillation
@@ -16,6 +17,7 @@ from keras_ls.distillation.teacher_cache import TeacherCache
 
 __all__ = [
     "AttentionTransfer",
+    "BinaryLogitsDistillation",
     "CachedTeacher",
     "CorrelationDistillation",
     "DecoupledDistillation",

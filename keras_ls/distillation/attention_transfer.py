@@ -3,9 +3,9 @@
 import keras
 from keras import ops as K
 
-from keras_ls import ops
 from keras_ls.distillation.distillation_loss import DistillationLoss, checked_layer_names
 from keras_ls.ops.checks import check_same_shape, checked_positive
+from keras_ls.ops.features import attention_core
 from keras_ls.ops.float64 import mean
 
 
@@ -75,7 +75,7 @@ class AttentionTransfer(DistillationLoss):
             " Choose layers of one resolution, or pool the features of the larger one.",
         )
         y_true = K.cast(y_true, y_pred.dtype)
-        return mean(K.square(ops.attention_map(y_pred, self.power) - ops.attention_map(y_true, self.power)), axis=-1)
+        return mean(K.square(attention_core(y_pred, self.power) - attention_core(y_true, self.power)), axis=-1)
 
     def get_config(self):
         """Constructor arguments, for serialisation."""

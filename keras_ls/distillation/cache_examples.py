@@ -2,8 +2,16 @@
 
 import functools
 import numbers
+import re
 
+from keras_ls.batches import endless, is_endless
+from keras_ls.distillation.forward_pass import select_inputs
 from keras_ls.ops.checks import checked_count
+
+PAD = (
+    "Pad all sequences to one length, such as by padded_batch(n, padded_shapes=...): what a teacher says may depend on "
+    "the padding, so that examples are known with it."
+)
 
 
 def check_examples(dataset):
@@ -36,25 +44,48 @@ def checksums(x):
     """
     import tensorflow as tf
 
-    parts = [tf.fingerprint(part) for part in tf.nest.flatten(x)]
+    parts = tf.nest.flatten(x)
+    sparse = [type(part).__name__ for part in parts if not tf.is_tensor(part) or hasattr(part, "dense_shape")]
+    ragged = [type(part).__name__ for part in parts if hasattr(part, "row_splits")]
+    if sparse or ragged:
+        raise ValueError(f"Expected inputs as dense tensors. Received: {[*sparse, *ragged][0]}. {PAD}")
+    parts = [tf.fingerprint(part) for part in parts]
     parts = parts[0] if len(parts) == 1 else tf.fingerprint(tf.concat(parts, axis=1))
     return tf.bitcast(parts, "int64")
 
 
-def checked_batches(dataset, batch_size):
-    """Batches of `(ids, checksums, x)` in the order of a dataset of `(id, (x, ...))`, batched or not."""
+def checked_batches(dataset, batch_size, teacher_inputs=None):
+    """Batches of `(ids, checksums, x)` in the order of a dataset of `(id, (x, ...))`, batched or not.
+
+    `teacher_inputs` say what of x the teacher gets, as `select_inputs` takes them.
+    """
     import tensorflow as tf
 
     batched = check_examples(dataset)
-    if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
-        raise ValueError("Expected a dataset that ends. Received: one that repeats for ever. Leave `repeat` out.")
+    if is_endless(dataset):
+        raise endless("dataset", "tf.data.Dataset")
     dataset = dataset.rebatch(batch_size) if batched else dataset.batch(batch_size)
 
     def check(ids, example):
-        x = inputs_of(example)
+        x = select_inputs(inputs_of(example), teacher_inputs)
         return tf.cast(ids, "int64"), checksums(x), x
 
     return dataset.map(check, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def numpy_batches(batches):
+    """The batches as arrays; `ValueError` where inputs of several shapes would have to lie in one."""
+    import tensorflow as tf
+
+    try:
+        yield from batches.as_numpy_iterator()
+    except (tf.errors.FailedPreconditionError, tf.errors.InvalidArgumentError) as error:
+        # of Dataset.rebatch, and of Dataset.batch
+        if "perform copy" not in str(error) and "Cannot batch tensors with different shapes" not in str(error):
+            raise
+        shapes = " and ".join(re.findall(r"\[[\d,]+\]", str(error))[:2])
+        received = f"several lengths, of shapes {shapes}"
+        raise ValueError(f"Expected inputs of one shape. Received: {received}. {PAD}") from error
 
 
 def views(dataset, seeds):

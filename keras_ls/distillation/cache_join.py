@@ -3,9 +3,10 @@
 import numpy as np
 
 from keras_ls.distillation.cache_examples import check_examples, checksums, inputs_of
+from keras_ls.distillation.forward_pass import select_inputs
 
 
-def join(dataset, shards, shape, in_memory, verify):
+def join(dataset, shards, shape, in_memory, verify, teacher_inputs=None):
     """`(id, (x, ...))` → `({"inputs": x, "teacher_outputs": logits}, ...)`, for examples or batches.
 
     Everything but reading memory-mapped rows is TensorFlow's, without the interpreter.
@@ -16,6 +17,7 @@ def join(dataset, shards, shape, in_memory, verify):
         shape: shape of one example's logits.
         in_memory: whether to hold the rows in tensors.
         verify: whether to compare the checksums of the inputs.
+        teacher_inputs: what of x the teacher got.
 
     Returns:
         A `tf.data.Dataset`.
@@ -35,14 +37,14 @@ def join(dataset, shards, shape, in_memory, verify):
             ids, x = ids[None], tf.nest.map_structure(lambda part: part[None], x)
         places, assertions = find(tf.cast(ids, "int64"))
         if verify:
-            stale = tf.gather(known_checks, places) != checksums(x)
+            stale = tf.gather(known_checks, places) != checksums(select_inputs(x, teacher_inputs))
             assertions.append(
                 _assert_none(
                     stale,
                     ids,
-                    "Expected the inputs that the teacher saw. Received others (the dataset was edited, its ids are of "
-                    "other examples, or the augmentation has another seed); write the cache again, or join the pass "
-                    "of that seed. The ids:",
+                    "Expected the inputs that the teacher saw, sequences padded to the same length. Received others "
+                    "(the dataset was edited, its ids are of other examples, or the augmentation has another seed); "
+                    "write the cache again, join the pass of that seed, or pad as then. The ids:",
                 )
             )
         with tf.control_dependencies(assertions):

@@ -7,7 +7,7 @@ import math
 import keras
 import numpy as np
 
-from keras_ls.distillation.cache_examples import checked_batches
+from keras_ls.distillation.cache_examples import checked_batches, numpy_batches
 from keras_ls.distillation.cache_rows import compress, divergences, expand
 
 
@@ -22,7 +22,7 @@ def in_inference_mode(teacher):
     return tf.function(functools.partial(teacher, training=False), reduce_retracing=True)
 
 
-def write_pass(manifest, speak, dataset, seed, verbose=1):
+def write_pass(manifest, speak, dataset, seed, verbose=1, teacher_inputs=None):
     """Adds the pass of `seed` to a cache; what is there is compared with the dataset and not made again.
 
     Batches never lie across two shards, so that a pass that is resumed has the batches, and the bytes, of one that was
@@ -34,13 +34,14 @@ def write_pass(manifest, speak, dataset, seed, verbose=1):
         dataset: `tf.data.Dataset` of `(id, (x, ...))`.
         seed: augmentation seed, or None.
         verbose: 1 to show the progress.
+        teacher_inputs: what of x the teacher gets.
 
     Raises:
         ValueError: for a dataset that differs from the one that the rows were made of, is empty or has an id twice, and
             logits that are not finite.
     """
     settings = manifest.facts["settings"]
-    batches = checked_batches(dataset, settings["batch_size"])
+    batches = checked_batches(dataset, settings["batch_size"], teacher_inputs)
     one = manifest.one_pass(seed)
     if one is None:
         one = {"augmentation_seed": seed, "complete": False, "shards": []}
@@ -56,7 +57,7 @@ def write_pass(manifest, speak, dataset, seed, verbose=1):
         )
     progress = keras.utils.Progbar(size if size > 0 else None, verbose=verbose, unit_name="batch")
     position, found = 0, []
-    for ids, checks, x in batches.as_numpy_iterator():
+    for ids, checks, x in numpy_batches(batches):
         start, position = position, position + len(ids)
         if start < len(there):
             _compare(there[start:position], ids, checks, seed)

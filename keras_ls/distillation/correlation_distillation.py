@@ -3,12 +3,13 @@
 import keras
 from keras import ops as K
 
-from keras_ls import ops
 from keras_ls.distillation.relation_loss import RelationLoss
+from keras_ls.distillation.single_logits import check_classes
 from keras_ls.losses.coefficient import Coefficient, number
 from keras_ls.ops.checks import check_same_shape, checked_non_negative, checked_positive
 from keras_ls.ops.float64 import mean
 from keras_ls.ops.precision import to_accumulation_dtype
+from keras_ls.ops.relations import correlation_core
 from keras_ls.ops.softening import softened
 
 
@@ -47,7 +48,7 @@ class CorrelationDistillation(RelationLoss):
         In [0, 2 T² (β + γ)]; a scalar, or one value an example for `reduction="none"`.
 
     Raises:
-        ValueError: for numbers out of range, and logits of different shapes.
+        ValueError: for numbers out of range, and logits of different shapes or of a single class.
 
     Examples:
         The student is less sure of the same: its probabilities (⅗, ⅖) and (⅖, ⅗) vary as the teacher's do.
@@ -88,6 +89,7 @@ class CorrelationDistillation(RelationLoss):
     def without_dropped(self, y_true, y_pred, keep=None):
         """As in every loss, for logits of one shape."""
         check_same_shape(K.convert_to_tensor(y_true), K.convert_to_tensor(y_pred))
+        check_classes(repr(self.name), K.convert_to_tensor(y_pred), "the correlation within an example is 1 or -1")
         return super().without_dropped(y_true, y_pred, keep)
 
     def call(self, teacher, student, weight):
@@ -96,8 +98,8 @@ class CorrelationDistillation(RelationLoss):
         p_t, p_s = (
             K.softmax(softened(to_accumulation_dtype(z), t, self.standardize), axis=-1) for z in (teacher, student)
         )
-        between_classes = ops.correlation_distance(p_t, p_s)
-        within_classes = mean(ops.correlation_distance(K.transpose(p_t), K.transpose(p_s), weight))
+        between_classes = correlation_core(p_t, p_s)
+        within_classes = mean(correlation_core(K.transpose(p_t), K.transpose(p_s), weight))
         losses = beta * between_classes + gamma * within_classes
         return t * t * losses if self.scale_by_temperature else losses
 

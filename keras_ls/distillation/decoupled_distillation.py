@@ -3,9 +3,10 @@
 import keras
 from keras import ops as K
 
-from keras_ls import ops
 from keras_ls.distillation.distillation_loss import DistillationLoss
+from keras_ls.distillation.single_logits import check_classes
 from keras_ls.losses.coefficient import Coefficient, number
+from keras_ls.ops._inputs import align_labels, checked_labels
 from keras_ls.ops.checks import (
     check_same_shape,
     checked_choice,
@@ -13,9 +14,9 @@ from keras_ls.ops.checks import (
     checked_non_negative,
     checked_positive,
 )
+from keras_ls.ops.decoupling import decoupled_core
 from keras_ls.ops.lean import argmax
 from keras_ls.ops.masks import is_not_ignored
-from keras_ls.ops.smoothing import align_labels
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
@@ -55,8 +56,8 @@ class DecoupledDistillation(DistillationLoss):
         Nats times T²; a scalar, or one value an example for `reduction="none"`.
 
     Raises:
-        ValueError: for numbers out of range, logits of different shapes, labels that are missing or out of range, and
-            `ignore_class` with `target="teacher"`.
+        ValueError: for numbers out of range, logits of different shapes or of a single class, labels that are missing
+            or out of range, and `ignore_class` with `target="teacher"`.
 
     Examples:
         They agree on class 0 (½), not on the others (½, ½ and ¾, ¼): `8 · (½ log ⅔ + ½ log 2)`.
@@ -112,10 +113,11 @@ class DecoupledDistillation(DistillationLoss):
     def call(self, y_true, y_pred, labels=None):
         """Per-example weighted sums of the two divergences."""
         check_same_shape(y_true, y_pred)
+        check_classes(repr(self.name), y_pred, "there are no other classes to decouple")
         y_true = K.cast(y_true, y_pred.dtype)
         classes = argmax(y_true) if labels is None else _classes(labels, y_pred)
         alpha, beta, t = (K.cast(v.value, y_pred.dtype) for v in (self.alpha, self.beta, self.temperature))
-        target, others = ops.decoupled_divergences(classes, y_true, y_pred, t, self.standardize)
+        target, others = decoupled_core(classes, y_true, y_pred, t, self.standardize)
         return t * t * (alpha * target + beta * others)
 
     def get_config(self):
@@ -132,5 +134,5 @@ class DecoupledDistillation(DistillationLoss):
 
 
 def _classes(labels, logits):
-    labels = align_labels(labels, logits)
+    labels = checked_labels(align_labels(labels, logits), logits)
     return argmax(labels) if len(labels.shape) == len(logits.shape) else labels

@@ -4,10 +4,13 @@ import functools
 
 import keras
 
+from keras_ls.distillation.teacher_outputs import check_dense, teachers_mask
 from keras_ls.losses.reduction import reduce_over_replicas
 from keras_ls.losses.replica_exact_loss import ReplicaExactLoss
+from keras_ls.ops._inputs import LABELS_ADVICE
 from keras_ls.ops._logits import LogitsCheck
-from keras_ls.ops.masks import over_leading, zero_where_dropped
+from keras_ls.ops._tensors import as_tensor, as_weight
+from keras_ls.ops.masks import align_leading, over_leading, zero_where_dropped
 
 OFF = "Take the {activation} off the model, and let its other losses and metrics know: from_logits=True."
 
@@ -50,6 +53,7 @@ class DistillationLoss(ReplicaExactLoss):
         """Reduces `call`, with weights and masks, over the batch of all replicas; the sum of it for several layers."""
         with keras.name_scope(self.name):
             if not isinstance(self.student_layer_name, list):
+                check_dense(y_true, y_pred)
                 return self.reduced(y_true, y_pred, sample_weight, labels)
             count = len(self.student_layer_name)
             if len(y_true) != count or len(y_pred) != count:
@@ -57,7 +61,15 @@ class DistillationLoss(ReplicaExactLoss):
                     f"Expected lists of {count} features, one a layer name. "
                     f"Received: {len(y_true)} of the teacher and {len(y_pred)} of the student."
                 )
+            check_dense(*y_true, *y_pred)
             return sum(self.reduced(t, s, sample_weight, labels) for t, s in zip(y_true, y_pred))
+
+    def without_dropped(self, y_true, y_pred, keep=None):
+        """As in every loss; what the teacher's mask drops does not count either."""
+        mask = teachers_mask(y_true, y_pred)
+        if mask is not None:
+            keep = mask if keep is None else keras.ops.logical_and(keep, align_leading(mask, keep))
+        return super().without_dropped(y_true, y_pred, keep)
 
     def reduced(self, y_true, y_pred, sample_weight=None, labels=None):
         """The reduced loss of one pair of outputs or features."""
@@ -65,7 +77,8 @@ class DistillationLoss(ReplicaExactLoss):
             self.logits_check.see_all(y_true, y_pred)
         teacher, student, keep = self.without_dropped(y_true, y_pred, self.known(labels, y_pred))
         losses = self.call(teacher, student, *self.checked_labels(labels, keep))
-        return reduce_over_replicas(losses, sample_weight, over_leading(keep, len(losses.shape)), self.reduction)
+        weight = as_weight(sample_weight)
+        return reduce_over_replicas(losses, weight, over_leading(keep, len(losses.shape)), self.reduction)
 
     def known(self, labels, y_pred):
         """Where there is a label, `[...]`, or None for everywhere: other examples do not count."""
@@ -80,7 +93,7 @@ class DistillationLoss(ReplicaExactLoss):
                 f"Expected `labels` for {self.name!r}. Received: None. A Distiller hands on the `y` that it is fitted "
                 "to; elsewhere call the loss with `labels=y`."
             )
-        labels = keras.ops.convert_to_tensor(labels)
+        labels = as_tensor("labels", labels, LABELS_ADVICE)
         return (labels if keep is None else zero_where_dropped(labels, keep, self.axis),)
 
     def compute_loss(self, teacher_outputs, student_outputs, sample_weight=None, labels=None):

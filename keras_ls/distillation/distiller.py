@@ -7,10 +7,13 @@ from keras import ops as K
 
 from keras_ls.distillation.distiller_checks import checked_losses, checked_teacher, warn_of_probabilities
 from keras_ls.distillation.distiller_step import current_step, distiller_step
+from keras_ls.distillation.fitting import Fitting
 from keras_ls.distillation.forward_pass import ForwardPass, checked_features, checked_inputs, select_inputs
 from keras_ls.distillation.loss_weights import LossWeights
+from keras_ls.distillation.probability_losses import check_layers
 from keras_ls.distillation.projections import Projections
 from keras_ls.distillation.saved_student import SavedStudent
+from keras_ls.distillation.strategy_scope import check_scope
 from keras_ls.distillation.teacher_metrics import TeacherMetrics
 from keras_ls.distillation.teachers import Teachers
 from keras_ls.distillation.terms import expanded
@@ -19,7 +22,7 @@ from keras_ls.losses.reduction import num_replicas
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
-class Distiller(LossWeights, SavedStudent, keras.Model):
+class Distiller(LossWeights, SavedStudent, Fitting, keras.Model):
     """Trains a student on labels and on what a teacher says of the same inputs.
 
     `loss = w · student loss + (1 - w) Σ_i λ_i D_i(teacher, student) + Σ add_loss terms of the student`, with w
@@ -64,7 +67,8 @@ class Distiller(LossWeights, SavedStudent, keras.Model):
 
     Raises:
         ValueError: for arguments out of range, names of layers that a model does not have, numbers of losses and
-            weights that differ, `compile` without a loss while w > 0, and `fit` without a teacher.
+            weights that differ, `compile` without a loss while w > 0, `fit` without a teacher, logits for a loss of
+            probabilities such as `keras.losses.KLDivergence`, and parts made outside of the `strategy.scope()`.
 
     Examples:
         >>> import keras, numpy as np, keras_ls as kls
@@ -104,10 +108,12 @@ class Distiller(LossWeights, SavedStudent, keras.Model):
             distillation_losses, student_loss_weight = [], 1.0
         elif isinstance(distillation_losses, (list, tuple)) and not distillation_losses:
             raise ValueError("Expected at least one distillation loss. Received: an empty list.")
+        check_scope(self, "the student", student.variables)
         self.student = student
         self.distillation_losses = checked_losses(distillation_losses)
         self._terms = tuple(expanded(self.distillation_losses))
         warn_of_probabilities("student", student, self._terms)
+        check_layers("student", student, self._terms)
         self.teacher_weights = teacher_weights
         self.teacher_inputs = checked_inputs("teacher_inputs", teacher_inputs)
         self.student_inputs = checked_inputs("student_inputs", student_inputs)
@@ -137,11 +143,13 @@ class Distiller(LossWeights, SavedStudent, keras.Model):
             for model in models:
                 if model is not self.student:
                     warn_of_probabilities("teacher", model, self._terms)
+                check_layers("teacher", model, self._terms)
             teachers = Teachers(models, self.teacher_weights, names, self.teacher_features, self.teacher_inputs)
         # past Keras's tracking: their weights are neither trained nor saved
         object.__setattr__(self, "teacher", teacher)
         object.__setattr__(self, "_teachers", teachers)
         self.train_function = self.test_function = None  # traced with the teacher before
+        self._check_jit()
 
     @property
     def metrics(self):

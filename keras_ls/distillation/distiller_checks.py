@@ -4,7 +4,7 @@ import numbers
 
 import keras
 
-from keras_ls.distillation.distillation_loss import OFF
+from keras_ls.distillation.distillation_loss import OFF, DistillationLoss
 from keras_ls.distillation.keras_distillation_loss import KERAS_DISTILLATION_LOSSES
 from keras_ls.ops._logits import LogitsCheck, silenced
 
@@ -75,5 +75,6 @@ def warn_of_probabilities(role, model, terms):
     if terms:
         check = LogitsCheck(f"{terms[0].name!r}, from the {role}", OFF, multi_label=True)
         check.see_model(model)
-        for term in terms if check.found else ():
-            silenced(term.loss)  # which would see the same in what it compares
+        for term in terms:
+            if check.found and isinstance(term.loss, DistillationLoss):
+                silenced(term.loss)  # it would see the same in what it compares

@@ -28,9 +28,29 @@ def distiller_step(distiller, abstract=False):
     """A context in which `distiller` runs forward and computes its loss."""
     token = _STEP.set(DistillerStep(distiller, abstract))
     try:
-        yield _STEP.get()
+        with _rematerialized_once(distiller) if abstract else contextlib.nullcontext():
+            yield _STEP.get()
     finally:
         _STEP.reset(token)
+
+
+@contextlib.contextmanager
+def _rematerialized_once(distiller):
+    """Lets layers of a `keras.RematScope` run as others do: where only shapes are told, TensorFlow has a graph.
+
+    A graph takes no keyword arguments for what runs again for its gradient.
+    """
+    teachers = distiller.teacher if isinstance(distiller.teacher, list) else [distiller.teacher]
+    models = [model for model in (distiller.student, *teachers) if model is not None]
+    layers = [layer for model in models for layer in model._flatten_layers()]
+    modes = [(layer, vars(layer)["_remat_mode"]) for layer in layers if vars(layer).get("_remat_mode") is not None]
+    for layer, _ in modes:
+        vars(layer)["_remat_mode"] = None  # past Keras's tracking of attributes
+    try:
+        yield
+    finally:
+        for layer, mode in modes:
+            vars(layer)["_remat_mode"] = mode
 
 
 def current_step(distiller):

@@ -3,9 +3,10 @@
 import keras
 from keras import ops as K
 
-from keras_ls import ops
 from keras_ls.distillation.distillation_loss import DistillationLoss, checked_layer_names
+from keras_ls.distillation.probability_losses import check_values
 from keras_ls.ops.checks import check_same_shape
+from keras_ls.ops.features import cosine_core
 from keras_ls.ops.float64 import mean
 
 
@@ -42,7 +43,9 @@ class FeatureDistillation(DistillationLoss):
         In the unit of `loss`; a scalar, or one value a position `[N, ...]` for `reduction="none"`.
 
     Raises:
-        ValueError: for another `loss` or `projector`, and features that differ in shape after the projector.
+        ValueError: for another `loss` or `projector`, features that differ in shape after the projector,
+            features without channels, a single channel for "cosine", and features that are no probabilities for a loss
+            of Keras's that takes them for such.
 
     Examples:
         >>> import numpy as np, keras_ls as kls
@@ -97,6 +100,11 @@ class FeatureDistillation(DistillationLoss):
 
     def call(self, y_true, y_pred):
         """Distances at each position."""
+        if len(y_true.shape) < 2 or len(y_pred.shape) < 2:
+            raise ValueError(
+                f"Expected features [N, ..., C]. Received: teacher {tuple(y_true.shape)}, student "
+                f"{tuple(y_pred.shape)}. Give each example its own axis of channels, also where there is one channel."
+            )
         self.build(tuple(y_true.shape), tuple(y_pred.shape))
         if self.projector is not None:
             y_pred = K.cast(self.projector(y_pred), y_pred.dtype)
@@ -104,6 +112,12 @@ class FeatureDistillation(DistillationLoss):
         if self.projector is None and tuple(y_true.shape[:-1]) == tuple(y_pred.shape[:-1]):
             advice = ' For widths that differ, give projector="auto".'
         check_same_shape(y_true, y_pred, "features", advice)
+        if self.loss == "cosine" and y_pred.shape[-1] == 1:
+            raise ValueError(
+                f"Expected features of at least 2 channels for loss='cosine'. Received: shape {tuple(y_pred.shape)}. "
+                "The cosine of single numbers is 1 or -1; take 'mse' or 'mae'."
+            )
+        check_values(self.loss, y_true, y_pred)
         return self._distance(K.cast(y_true, y_pred.dtype), y_pred)
 
     def get_config(self):
@@ -132,7 +146,7 @@ def _distance(loss):
     own = {
         "mse": lambda t, s: mean(K.square(s - t), axis=-1),
         "mae": lambda t, s: mean(K.abs(s - t), axis=-1),
-        "cosine": ops.cosine_distance,
+        "cosine": cosine_core,
     }
     own["l1"] = own["mae"]
     if isinstance(loss, str) and loss in own:

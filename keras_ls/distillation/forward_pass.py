@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_ls.distillation.layer_outputs import check_gradient_flows, one_tensor
 from keras_ls.distillation.layer_paths import find_layer
 from keras_ls.distillation.recorded_outputs import recorded_outputs
 
@@ -40,23 +41,16 @@ class ForwardPass:
         if not self.model.built:
             self.model(x, training=False)  # makes its layers, and runs them once more than their results tell
         layers = self._layers or self._find_layers()
+        if training:
+            for name, layer in layers.items():
+                check_gradient_flows(self.model, name, layer)
         with recorded_outputs(list({id(layer): layer for layer in layers.values()}.values())) as record:
             outputs = self.model(x, training=training)
-        return outputs, {name: _once(name, self.model, record[id(layer)]) for name, layer in layers.items()}
+        return outputs, {name: one_tensor(self.model, name, record[id(layer)]) for name, layer in layers.items()}
 
     def _find_layers(self):
         self._layers = {name: find_layer(self.model, name) for name in self.names}
         return self._layers
-
-
-def _once(name, model, outputs):
-    if len(outputs) != 1:
-        raise ValueError(
-            f"Expected a layer that runs once in a forward pass of {model.name!r}. Received: {name!r}, which ran "
-            f"{len(outputs)} times. Name another layer, or give the Distiller a features function that says which "
-            "tensor to compare."
-        )
-    return outputs[0]
 
 
 def select_inputs(x, inputs):

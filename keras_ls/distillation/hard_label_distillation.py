@@ -3,10 +3,11 @@
 import keras
 from keras import ops as K
 
-from keras_ls import ops
 from keras_ls.distillation.distillation_loss import DistillationLoss
+from keras_ls.distillation.single_logits import check_classes
 from keras_ls.losses.coefficient import Coefficient, number
 from keras_ls.ops.checks import check_same_shape, checked_fraction
+from keras_ls.ops.crossentropy import crossentropy_core
 from keras_ls.ops.lean import argmax
 
 
@@ -35,7 +36,7 @@ class HardLabelDistillation(DistillationLoss):
         Nats; a scalar, or one value an example for `reduction="none"`. NaN where the teacher's logits hold NaN.
 
     Raises:
-        ValueError: for α out of range, and logits of different shapes.
+        ValueError: for α out of range, logits of different shapes, and logits of a single class.
 
     Examples:
         The teacher says class 1, to which the student gives ¾: `log 4/3`.
@@ -64,7 +65,8 @@ class HardLabelDistillation(DistillationLoss):
     def call(self, y_true, y_pred):
         """Per-example cross-entropies."""
         check_same_shape(y_true, y_pred)
-        losses = ops.smoothed_crossentropy(argmax(y_true), y_pred, self.label_smoothing.value)
+        check_classes(repr(self.name), y_pred, "the largest decides nothing")
+        losses = crossentropy_core(argmax(y_true), y_pred, self.label_smoothing.value)
         # NaN is neither likelier nor less likely than a number
         undecided = K.any(K.isnan(y_true), axis=-1)
         return K.where(undecided, K.full_like(losses, float("nan")), losses)

@@ -2,10 +2,11 @@
 
 import keras
 
-from keras_ls import ops
 from keras_ls.distillation.distillation_loss import DistillationLoss
+from keras_ls.distillation.single_logits import as_two_classes, check_classes
 from keras_ls.losses.coefficient import Coefficient, number
 from keras_ls.ops.checks import check_same_shape, checked_choice, checked_positive
+from keras_ls.ops.divergences import jensen_shannon_core, kl_core
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
@@ -34,15 +35,17 @@ class LogitsDistillation(DistillationLoss):
         student_temperature: T_s, likewise, or None.
 
     Call arguments:
-        - `y_true`: the teacher's logits `[..., K]`.
-        - `y_pred`: the student's logits `[..., K]`.
+        - `y_true`: the teacher's logits `[..., K]`; one logit z of a sigmoid (`[..., 1]` or `[N]`) counts as two
+          classes with the logits `[0, z]`.
+        - `y_pred`: the student's, likewise.
         - `sample_weight`: weights of the examples.
 
     Returns:
         Nats (times T²); a scalar, or one value an example for `reduction="none"`.
 
     Raises:
-        ValueError: for a temperature that is not above 0, and logits of different shapes.
+        ValueError: for a temperature that is not above 0, logits of different shapes, and a single logit with
+            `standardize`.
 
     Examples:
         `KL((.5, .5) ‖ (.25, .75)) = 0.1438`; here T = 2, so it is multiplied by 4.
@@ -82,15 +85,18 @@ class LogitsDistillation(DistillationLoss):
     def call(self, y_true, y_pred):
         """Per-example divergences."""
         check_same_shape(y_true, y_pred)
+        if self.standardize:
+            check_classes(f"{self.name!r} with standardize=True", y_pred, "the standard deviation says nothing")
+        y_true, y_pred = as_two_classes(y_true), as_two_classes(y_pred)
         y_true = keras.ops.cast(y_true, y_pred.dtype)
         t = keras.ops.cast(self.temperature.value, y_pred.dtype)
         t_s = t if self.student_temperature is None else keras.ops.cast(self.student_temperature.value, y_pred.dtype)
         if self.divergence == "forward_kl":
-            divergence = ops.kl_divergence(y_true, y_pred, t, t_s, self.standardize)
+            divergence = kl_core(y_true, y_pred, t, t_s, self.standardize)
         elif self.divergence == "reverse_kl":
-            divergence = ops.kl_divergence(y_pred, y_true, t_s, t, self.standardize)
+            divergence = kl_core(y_pred, y_true, t_s, t, self.standardize)
         else:
-            divergence = ops.jensen_shannon_divergence(y_true, y_pred, t, t_s, self.standardize)
+            divergence = jensen_shannon_core(y_true, y_pred, t, t_s, self.standardize)
         return t * t * divergence if self.scale_by_temperature else divergence
 
     def get_config(self):

@@ -6,6 +6,7 @@ from keras import ops as K
 
 from keras_ls.distillation.distillation_loss import DistillationLoss
 from keras_ls.losses.reduction import gather_over_replicas, own_share, reduce_over_replicas
+from keras_ls.ops._tensors import as_weight
 from keras_ls.ops.masks import align_leading, mean_over_trailing, over_leading, zero_where_dropped
 from keras_ls.ops.precision import accumulation_dtype
 
@@ -33,6 +34,7 @@ class RelationLoss(DistillationLoss):
                 "Expected teacher and student features of as many examples. "
                 f"Received: teacher {tuple(teacher.shape)}, student {tuple(student.shape)}."
             )
+        sample_weight = as_weight(sample_weight)
         sample_weight, keep = mean_over_trailing(sample_weight, keep, axes), over_leading(keep, axes)
         shape = K.shape(student)[:axes]
         weight = K.ones(shape, accumulation_dtype())

@@ -3,11 +3,11 @@
 import keras
 from keras import ops as K
 
-from keras_ls import ops
 from keras_ls.distillation.distillation_loss import checked_layer_names
 from keras_ls.distillation.relation_loss import RelationLoss
 from keras_ls.losses.coefficient import Coefficient, number
 from keras_ls.ops.checks import checked_non_negative
+from keras_ls.ops.relations import angle_core, distance_core
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
@@ -80,7 +80,7 @@ class RelationalDistillation(RelationLoss):
     def call(self, teacher, student, weight):
         """Values of the examples of the whole batch."""
         losses = K.zeros_like(weight)
-        for share, error in ((self.distance_weight, ops.distance_error), (self.angle_weight, ops.angle_error)):
+        for share, error in ((self.distance_weight, distance_core), (self.angle_weight, angle_core)):
             if share is not None:
                 losses = losses + K.cast(share.value, weight.dtype) * error(teacher, student, weight)
         return losses

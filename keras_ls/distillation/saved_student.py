@@ -1,7 +1,11 @@
 """What of a Distiller is saved: all but the teacher."""
 
-import keras
+import json
 
+import keras
+import numpy as np
+
+_SHAPES = "feature_shapes"
 _FUNCTIONS = ("teacher_inputs", "student_inputs", "teacher_features", "student_features")
 
 
@@ -42,6 +46,37 @@ class SavedStudent:
         if shapes is not None:
             distiller._projections.build(shapes)
         return distiller
+
+    def save_own_variables(self, store):
+        """Keeps, beside the loss weights, the shapes that the projectors are built for."""
+        super().save_own_variables(store)
+        if self._projections is not None:
+            store[_SHAPES] = np.frombuffer(json.dumps(self._projections.shapes).encode(), "uint8")
+
+    def load_own_variables(self, store):
+        """Builds the projectors that no batch has built yet, before their own variables are read.
+
+        Raises:
+            ValueError: for a file without their shapes, which would leave them as they start.
+        """
+        own = {key: store[key] for key in store.keys() if key != _SHAPES}  # noqa: SIM118, an entry of a file
+        if self._projections is not None and not self._projections.built:
+            if _SHAPES not in store.keys():  # noqa: SIM118
+                raise ValueError(
+                    "Expected weights with the shapes of the projectors. Received: a file without, of before. "
+                    "Let one batch pass first (`distiller.evaluate(batch)`), so that they are built."
+                )
+            shapes = json.loads(np.asarray(store[_SHAPES]).tobytes())
+            if shapes is not None:
+                self._projections.build(shapes)
+                self._renew_optimizer()
+        super().load_own_variables(own)
+
+    def _renew_optimizer(self):
+        # built before the file told of the projectors, as for BackupAndRestore, it would lack their state
+        if self.optimizer is not None and self.optimizer.built:
+            self.optimizer = type(self.optimizer).from_config(self.optimizer.get_config())
+            self.optimizer.build(self.trainable_variables)
 
     def compile_from_config(self, config):
         """Compiles as it was when saved; Keras leaves that to classes that have their own `compile`."""

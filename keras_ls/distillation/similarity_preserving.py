@@ -2,9 +2,9 @@
 
 import keras
 
-from keras_ls import ops
 from keras_ls.distillation.distillation_loss import checked_layer_names
 from keras_ls.distillation.relation_loss import RelationLoss
+from keras_ls.ops.relations import similarity_core
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
@@ -60,7 +60,7 @@ class SimilarityPreserving(RelationLoss):
 
     def call(self, teacher, student, weight):
         """Values of the examples of the whole batch."""
-        return ops.similarity_error(teacher, student, weight)
+        return similarity_core(teacher, student, weight)
 
     def get_config(self):
         """Constructor arguments, for serialisation."""

@@ -2,9 +2,10 @@
 
 import keras
 
-from keras_ls import ops
 from keras_ls.distillation.distillation_loss import DistillationLoss
+from keras_ls.distillation.single_logits import as_two_classes, check_classes
 from keras_ls.ops.checks import check_same_shape
+from keras_ls.ops.softening import squared_error_core
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
@@ -23,8 +24,9 @@ class SquaredLogitsDistillation(DistillationLoss):
         dtype: "float32" or "float64".
 
     Call arguments:
-        - `y_true`: the teacher's logits `[..., K]`.
-        - `y_pred`: the student's logits `[..., K]`.
+        - `y_true`: the teacher's logits `[..., K]`; one logit z of a sigmoid (`[..., 1]` or `[N]`) counts as two
+          classes with the logits `[0, z]`.
+        - `y_pred`: the student's, likewise.
         - `sample_weight`: weights of the examples.
 
     Returns:
@@ -32,7 +34,7 @@ class SquaredLogitsDistillation(DistillationLoss):
         logit is -∞ it is ∞, where both are, NaN: leave masked classes out of the outputs.
 
     Raises:
-        ValueError: for logits of different shapes.
+        ValueError: for logits of different shapes, and a single logit with `standardize`.
 
     Examples:
         `½ (1² + 2²)`:
@@ -63,7 +65,10 @@ class SquaredLogitsDistillation(DistillationLoss):
     def call(self, y_true, y_pred):
         """Per-example half squared distances."""
         check_same_shape(y_true, y_pred)
-        return ops.squared_logit_error(keras.ops.cast(y_true, y_pred.dtype), y_pred, self.center, self.standardize)
+        if self.standardize:
+            check_classes(f"{self.name!r} with standardize=True", y_pred, "the standard deviation says nothing")
+        y_true, y_pred = as_two_classes(y_true), as_two_classes(y_pred)
+        return squared_error_core(keras.ops.cast(y_true, y_pred.dtype), y_pred, self.center, self.standardize)
 
     def get_config(self):
         """Constructor arguments, for serialisation."""

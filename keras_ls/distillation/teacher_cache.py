@@ -4,15 +4,18 @@ import functools
 import math
 import pathlib
 
-from keras_ls.distillation.cache_examples import check_examples, checked_batches, views
+from keras_ls.batches import endless, is_endless
+from keras_ls.distillation.cache_examples import check_examples, checked_batches, numpy_batches, views
 from keras_ls.distillation.cache_manifest import CacheManifest
 from keras_ls.distillation.cache_writing import checked_logits, in_inference_mode, write_pass
 from keras_ls.distillation.distillation_loss import OFF
+from keras_ls.distillation.forward_pass import checked_inputs
 from keras_ls.distillation.teacher_fingerprint import teacher_fingerprint
 from keras_ls.files import one_writer, remove_unfinished
 from keras_ls.ops._logits import LogitsCheck
 from keras_ls.ops.checks import checked_choice, checked_class, checked_count, checked_positive
 
+A_FUNCTION = "a function of x"  # which a manifest cannot hold
 IN_MEMORY = 2 << 30  # bytes; more than that is memory-mapped
 
 
@@ -52,6 +55,7 @@ class TeacherCache:
 
     def __init__(self, directory, teacher=None):
         self.directory = pathlib.Path(directory)
+        self._teacher_inputs = None
         self._compared = set()  # shards whose SHA-256 was found right
         self._manifest = CacheManifest.read(self.directory)
         if teacher is not None:
@@ -101,6 +105,7 @@ class TeacherCache:
         temperatures=(1.0,),
         dataset_name=None,
         verbose=1,
+        teacher_inputs=None,
     ):
         """Runs the teacher, in inference mode, over a dataset, once a seed; goes on where another call was stopped.
 
@@ -119,12 +124,15 @@ class TeacherCache:
             temperatures: T to measure `kl_error` at.
             dataset_name: to tell caches apart by, in the manifest.
             verbose: 1 to show the progress, 0 for silence.
+            teacher_inputs: what the teacher gets of x, where a student gets something else: a key of the dictionary x,
+                or a function of x, as a `Distiller` takes it; None for all.
 
         Returns:
             The cache.
 
         Raises:
-            ValueError: for another teacher, dataset or settings than those of a cache that is there.
+            ValueError: for another teacher, dataset or settings than those of a cache that is there, and inputs of
+                several lengths, as of batches each padded to its own.
             OSError: for a directory that cannot be written, or that another process is writing.
         """
         batch_size = checked_count("batch_size", batch_size)
@@ -137,13 +145,17 @@ class TeacherCache:
             "shard_size": shard_size,
             "temperatures": [checked_positive("temperatures", t) for t in temperatures],
         }
+        self._teacher_inputs = checked_inputs("teacher_inputs", teacher_inputs)
+        if teacher_inputs is not None:
+            settings["teacher_inputs"] = A_FUNCTION if callable(teacher_inputs) else teacher_inputs
         passes = views(dataset, augmentation_seeds)
         fingerprint, speak = teacher_fingerprint(teacher), in_inference_mode(teacher)
         with one_writer(self.directory):
             remove_unfinished(self.directory)
             self._manifest = CacheManifest.read(self.directory)
             if self._manifest is None:
-                first = next(checked_batches(next(iter(passes.values()))(), batch_size).as_numpy_iterator(), None)
+                batches = checked_batches(next(iter(passes.values()))(), batch_size, teacher_inputs)
+                first = next(numpy_batches(batches), None)
                 if first is None:
                     raise ValueError("Expected at least one example. Received: an empty dataset.")
                 logits = checked_logits(speak(first[2]))
@@ -157,7 +169,7 @@ class TeacherCache:
             self._check_fingerprint(fingerprint)
             self._check_settings(settings)
             for seed, view in passes.items():
-                write_pass(self._manifest, speak, view(), seed, verbose)
+                write_pass(self._manifest, speak, view(), seed, verbose, teacher_inputs)
         return self
 
     def verify(self):
@@ -166,7 +178,7 @@ class TeacherCache:
             for shard in one["shards"]:
                 self._manifest.read_shard(shard, in_memory=False)
 
-    def join(self, dataset, augmentation_seed=None, verify=True, in_memory=None):
+    def join(self, dataset, augmentation_seed=None, verify=True, in_memory=None, teacher_inputs=None):
         """Gives every example of a dataset what the teacher said of it, by its id.
 
         Args:
@@ -174,6 +186,8 @@ class TeacherCache:
             augmentation_seed: the seed of the pass, that of the dataset's augmentation.
             verify: whether to compare the inputs with those that the teacher saw.
             in_memory: whether to hold the pass in memory; None up to 2 GB. Otherwise it is memory-mapped.
+            teacher_inputs: what of x the teacher got; None for the key that `write` was given. A function has to be
+                given again to a cache that another process wrote.
 
         Returns:
             A dataset of `({"inputs": x, "teacher_outputs": logits}, ...)` without ids, to `fit` a `Distiller` of a
@@ -201,9 +215,18 @@ class TeacherCache:
             for shard in one["shards"]
         ]
         self._compared.update(shard["sha256"] for shard in one["shards"])
-        return join(dataset, shards, manifest.facts["shape"], in_memory, verify)
+        return join(dataset, shards, manifest.facts["shape"], in_memory, verify, self._inputs(teacher_inputs, verify))
 
-    def epochs(self, view, augmentation_seeds=None, batch_size=32, shuffle_seed=0, shuffle_buffer=None, verify=True):
+    def epochs(
+        self,
+        view,
+        augmentation_seeds=None,
+        batch_size=32,
+        shuffle_seed=0,
+        shuffle_buffer=None,
+        verify=True,
+        teacher_inputs=None,
+    ):
         """A training stream: for each seed its augmented dataset, shuffled, batched and joined, one after the other.
 
         `fit(stream, epochs=len(seeds), steps_per_epoch=math.ceil(N / batch_size))` then trains an epoch a seed.
@@ -215,6 +238,7 @@ class TeacherCache:
             shuffle_seed: of the orders, another one each epoch; None to leave the order as it is.
             shuffle_buffer: examples that `shuffle` holds; None for all of them.
             verify: as in `join`.
+            teacher_inputs: as in `join`.
 
         Returns:
             A `tf.data.Dataset`.
@@ -232,10 +256,12 @@ class TeacherCache:
             data = view(seed)
             if check_examples(data):
                 raise ValueError("Expected `view` to return single examples. Received: batches. Leave batch() out.")
+            if is_endless(data):
+                raise endless("view", "tf.data.Dataset")
             if shuffle_seed is not None:
                 buffer = shuffle_buffer or max(one["examples"] for one in manifest.facts["passes"] if one["complete"])
                 data = data.shuffle(buffer, seed=shuffle_seed + epoch, reshuffle_each_iteration=False)
-            streams.append(self.join(data.batch(batch_size), seed, verify, in_memory))
+            streams.append(self.join(data.batch(batch_size), seed, verify, in_memory, teacher_inputs))
         if not streams:
             raise ValueError("Expected at least one augmentation seed. Received: none.")
         return functools.reduce(tf.data.Dataset.concatenate, streams).prefetch(tf.data.AUTOTUNE)
@@ -248,9 +274,20 @@ class TeacherCache:
             )
         return self._manifest
 
+    def _inputs(self, given, verify):
+        if given is not None:
+            return checked_inputs("teacher_inputs", given)
+        kept = self._manifest.facts["settings"].get("teacher_inputs")
+        if kept == A_FUNCTION and self._teacher_inputs is None and verify:
+            raise ValueError(
+                "Expected `teacher_inputs`, the function of x that the cache was written with, to compare what the "
+                "teacher saw. Received: None. Give it, or verify=False."
+            )
+        return self._teacher_inputs if kept == A_FUNCTION else kept
+
     def _check_settings(self, settings):
-        there = self._manifest.facts["settings"]
-        for name, value in settings.items():
+        there = {"teacher_inputs": None, **self._manifest.facts["settings"]}
+        for name, value in {"teacher_inputs": None, **settings}.items():
             if there[name] != value:
                 raise ValueError(
                     f"Expected {name}={there[name]!r}, as the cache in {self.directory} was written with. "

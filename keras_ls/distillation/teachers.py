@@ -3,11 +3,11 @@
 import contextlib
 
 import keras
-from keras import ops as K
 
 from keras_ls.distillation.cached_teacher import CachedTeacher, is_joined
 from keras_ls.distillation.distiller_checks import checked_teacher_shares
 from keras_ls.distillation.forward_pass import ForwardPass
+from keras_ls.distillation.teacher_outputs import without_gradient
 
 
 class Teachers:
@@ -22,7 +22,10 @@ class Teachers:
     def __init__(self, models, weights, names, features, inputs):
         self.shares = checked_teacher_shares(weights, len(models))
         self.cached = any(isinstance(model, CachedTeacher) for model in models)
-        self._passes = [ForwardPass(model, names, features, inputs) for model in models]
+        self._passes = [
+            ForwardPass(model, names, features, None if isinstance(model, CachedTeacher) else inputs)
+            for model in models
+        ]
 
     def __call__(self, x):
         """`(outputs, features)` of each teacher."""
@@ -31,7 +34,7 @@ class Teachers:
                 one(x if isinstance(one.model, CachedTeacher) else self.inputs(x), training=False)
                 for one in self._passes
             ]
-        return keras.tree.map_structure(K.stop_gradient, taught)
+        return keras.tree.map_structure(without_gradient, taught)
 
     def inputs(self, x):
         """What of `x` a network gets: all but the outputs that come with the data."""

@@ -6,7 +6,10 @@ import keras
 from keras import ops as K
 
 from keras_ls.distillation.distillation_loss import DistillationLoss
+from keras_ls.distillation.feature_distillation import FeatureDistillation
 from keras_ls.distillation.keras_distillation_loss import KerasDistillationLoss
+from keras_ls.distillation.probability_losses import check_values
+from keras_ls.distillation.teacher_outputs import check_dense, masked_by_both
 from keras_ls.losses.keras_losses import weigh_keras_loss
 
 
@@ -35,6 +38,11 @@ class Term:
     def takes_logits(self):
         """Whether the loss takes all outputs for logits."""
         return self.output is None and getattr(self.loss, "takes_logits", False)
+
+    @property
+    def compared(self):
+        """The loss that gets the outputs, within one that hands them on."""
+        return self.loss.loss if isinstance(self.loss, (FeatureDistillation, KerasDistillationLoss)) else self.loss
 
     def teacher_layers(self):
         """The names of the teacher's layers that the loss compares."""
@@ -65,6 +73,11 @@ class Term:
     def _value(self, t, s, weight, labels):
         if getattr(self.loss, "needs_labels", False):
             return self.loss(t, s, weight, labels=labels)
+        if not isinstance(self.loss, DistillationLoss):
+            check_dense(*keras.tree.flatten([t, s]))
+            check_values(self.compared, t, s)
+            if isinstance(self.loss, keras.losses.Loss):
+                s = masked_by_both(t, s)
         value = self.loss(t, s, weight)
         if isinstance(self.loss, keras.losses.Loss):
             value = weigh_keras_loss(value, [self.loss], K.shape(keras.tree.flatten(s)[0])[0])

@@ -3,10 +3,11 @@
 import keras
 from keras import ops as K
 
-from keras_ls import ops
 from keras_ls.losses.coefficient import Coefficient, number
 from keras_ls.losses.replica_exact_loss import ReplicaExactLoss
+from keras_ls.ops._inputs import check_binary_labels, counted, same_shape
 from keras_ls.ops._logits import LogitsCheck, as_logits
+from keras_ls.ops.binary_crossentropy import binary_core
 from keras_ls.ops.checks import checked_class, checked_fraction, checked_rates
 from keras_ls.ops.float64 import divide_no_nan, mean
 from keras_ls.ops.masks import is_not_ignored
@@ -90,15 +91,33 @@ class BinarySmoothedCrossentropy(ReplicaExactLoss):
         return K.any(is_not_ignored(_one_a_label(y_true, y_pred)[0], self.ignore_class), axis=-1)
 
     def call(self, y_true, y_pred):
-        """Per-example losses."""
+        """Per-example losses of targets and predictions that are what they should be."""
+        return self._losses(*_one_a_label(y_true, y_pred))
+
+    def checked_call(self, y_true, y_pred, keep, weight):
+        """`call`, after an error for labels of examples that count which lie outside [0, 1]."""
         labels, logits = _one_a_label(y_true, y_pred)
+        if len(labels.shape) != len(logits.shape) or not same_shape(labels, logits):
+            raise ValueError(
+                f"Expected one label a logit. Received: labels of shape {tuple(labels.shape)}, logits of shape "
+                f"{tuple(logits.shape)}. For one class out of several use SmoothedCrossentropy."
+            )
+        counts = counted(logits[..., 0], keep, weight)
+        counts = None if counts is None else K.expand_dims(counts, -1)
+        if self.ignore_class is not None:
+            known = is_not_ignored(labels, self.ignore_class)
+            counts = known if counts is None else K.logical_and(counts, known)
+        check_binary_labels(labels, counts)
+        return self._losses(labels, logits)
+
+    def _losses(self, labels, logits):
         logits = as_logits(logits, self.from_logits, binary=True)
         if self.ignore_class is None:
-            losses = ops.binary_smoothed_crossentropy(labels, logits, self.label_smoothing.value, self.prior)
+            losses = binary_core(labels, logits, self.label_smoothing.value, self.prior)
             return mean(losses, axis=-1)
         known = is_not_ignored(labels, self.ignore_class)
         labels, logits = (K.where(known, x, K.zeros_like(x)) for x in (labels, logits))
-        losses = ops.binary_smoothed_crossentropy(labels, logits, self.label_smoothing.value, self.prior)
+        losses = binary_core(labels, logits, self.label_smoothing.value, self.prior)
         known = K.cast(known, losses.dtype)
         return divide_no_nan(K.sum(losses * known, axis=-1), K.sum(known, axis=-1))
 

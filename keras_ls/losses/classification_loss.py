@@ -3,10 +3,11 @@
 from keras import ops as K
 
 from keras_ls.losses.replica_exact_loss import ReplicaExactLoss
+from keras_ls.ops._inputs import align_labels, checked_labels, counted, dropped
 from keras_ls.ops._logits import LogitsCheck, as_logits
-from keras_ls.ops.checks import checked_class
+from keras_ls.ops._tensors import classes_last
+from keras_ls.ops.checks import checked_axis, checked_class
 from keras_ls.ops.masks import is_not_ignored
-from keras_ls.ops.smoothing import align_labels, classes_last
 
 
 class ClassificationLoss(ReplicaExactLoss):
@@ -25,9 +26,7 @@ class ClassificationLoss(ReplicaExactLoss):
         super().__init__(**kwargs)
         self.from_logits = bool(from_logits)
         self.ignore_class = checked_class("ignore_class", ignore_class)
-        if checked_class("axis", axis) is None:
-            raise ValueError("Expected `axis` to be an integer. Received: None.")
-        self.axis = axis
+        self.axis = checked_axis(axis)
         self.logits_check = LogitsCheck(type(self).__name__)
 
     def __call__(self, y_true, y_pred, sample_weight=None):
@@ -47,9 +46,21 @@ class ClassificationLoss(ReplicaExactLoss):
         return is_not_ignored(y_true, self.ignore_class)
 
     def call(self, y_true, y_pred):
-        """Per-example losses."""
+        """Per-example losses of targets and predictions that are what they should be."""
+        return self.losses(*self._aligned(y_true, y_pred))
+
+    def checked_call(self, y_true, y_pred, keep, weight):
+        """`call`, after an error for targets of examples that count which are no classes or distributions."""
+        labels, logits = self._aligned(y_true, y_pred)
+        counts = counted(logits[..., 0], keep, weight)
+        labels = checked_labels(labels, logits, counts)
+        if weight is not None and len(labels.shape) < len(logits.shape):
+            labels = dropped(labels, counts)
+        return self.losses(labels, logits)
+
+    def _aligned(self, y_true, y_pred):
         logits = classes_last(as_logits(y_pred, self.from_logits), self.axis)
-        return self.losses(align_labels(y_true, logits, self.axis), logits)
+        return align_labels(y_true, logits, self.axis), logits
 
     def losses(self, labels, logits):
         """Per-example losses of integer `[...]` or dense `[..., K]` labels and logits `[..., K]`."""

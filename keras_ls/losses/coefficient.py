@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+from keras.src.backend.common.stateless_scope import in_stateless_scope
 
 
 class Coefficient:
@@ -9,7 +10,9 @@ class Coefficient:
 
     As a class attribute, `label_smoothing = Coefficient(checked_fraction)` makes `loss.label_smoothing` a
     `keras.Variable`; assigning a number to it checks the number and takes effect at the next step, without a new trace
-    (on JAX, whose traces keep the values of variables outside the model, at the next trace).
+    (on JAX, whose traces keep the values of variables outside the model, at the next trace). Of a loss that is made
+    inside traced code (a `train_step`, a lambda, the `call` of a layer), which makes it anew in every trace and where
+    no variable can be made, it is a constant.
 
     Args:
         checked: function of `(name, value)` that returns the number as a float or raises `ValueError`.
@@ -34,13 +37,78 @@ class Coefficient:
         number = self.checked(self.name, value)
         with np.errstate(over="ignore"):  # to infinity, which is refused
             self.checked(self.name, float(np.asarray(number).astype(loss.dtype)))  # .99999999 becomes 1
-        if vars(loss).get(self.name) is not None:
+        if isinstance(vars(loss).get(self.name), keras.Variable):
             vars(loss)[self.name].assign(number)
+        elif inside_traced_code():
+            vars(loss)[self.name] = Constant(self.name, number, loss.dtype)
         else:
             # no autocast: in a layer of half precision that calls the loss, .1 stays .1
             vars(loss)[self.name] = keras.Variable(
                 number, trainable=False, dtype=loss.dtype, autocast=False, name=self.name
             )
+
+
+class Constant:
+    """A coefficient without a variable: it reads like one.
+
+    Args:
+        name: of the coefficient.
+        number: its value.
+        dtype: "float32" or "float64".
+    """
+
+    def __init__(self, name, number, dtype):
+        self.name, self.dtype = name, dtype
+        self._number = np.asarray(number, dtype)
+
+    @property
+    def value(self):
+        """The number as a tensor."""
+        return keras.ops.convert_to_tensor(self._number, dtype=self.dtype)
+
+    def numpy(self):
+        """The number as NumPy has it."""
+        return self._number
+
+    def assign(self, number):
+        """Refuses: what traced code has read does not change."""
+        raise ValueError(
+            f"Expected a loss made outside traced code, to change its `{self.name}`. Received: one made inside. Make "
+            "it once, before the training, and call it there."
+        )
+
+
+def inside_traced_code():
+    """Whether what runs is being traced, so that it can make no variables that last."""
+    if in_stateless_scope():
+        return True
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.inside_function()
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return isinstance(jax.numpy.zeros(()), jax.core.Tracer)
+    return False
+
+
+def save_coefficients(loss, store):
+    """Writes the coefficients of `loss` into the `store` of `save_own_variables`."""
+    for name in _names(loss):
+        if getattr(loss, name) is not None:
+            store[name] = getattr(loss, name).numpy()
+
+
+def load_coefficients(loss, store):
+    """Reads what `save_coefficients` wrote; a file from before it leaves the loss as it is."""
+    for name in _names(loss):
+        if name in store:
+            setattr(loss, name, float(str(np.asarray(store[name]).astype(loss.dtype)[()])))
+
+
+def _names(loss):
+    return [name for name in dir(type(loss)) if isinstance(getattr(type(loss), name, None), Coefficient)]
 
 
 def number(variable):

@@ -2,8 +2,8 @@
 
 import keras
 
-from keras_ls import ops
 from keras_ls.losses.penalised_crossentropy import PenalisedCrossentropy
+from keras_ls.ops.penalties import entropy_core
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
@@ -73,4 +73,4 @@ class ConfidencePenalty(PenalisedCrossentropy):
 
     def penalty(self, logits):
         """Per-example penalties."""
-        return -ops.entropy(logits)
+        return -entropy_core(logits)

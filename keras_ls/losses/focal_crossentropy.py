@@ -2,9 +2,8 @@
 
 import keras
 
-from keras_ls import ops
 from keras_ls.losses.classification_loss import ClassificationLoss
-from keras_ls.ops.focal import checked_gamma
+from keras_ls.ops.focal import checked_gamma, focal_core
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
@@ -67,7 +66,7 @@ class FocalCrossentropy(ClassificationLoss):
 
     def losses(self, labels, logits):
         """Per-example losses."""
-        return ops.focal_crossentropy(labels, logits, self.gamma)
+        return focal_core(labels, logits, self.gamma)
 
     def get_config(self):
         """Constructor arguments, for serialisation."""

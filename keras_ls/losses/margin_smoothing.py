@@ -2,9 +2,9 @@
 
 import keras
 
-from keras_ls import ops
 from keras_ls.losses.penalised_crossentropy import PenalisedCrossentropy
 from keras_ls.ops.checks import checked_non_negative
+from keras_ls.ops.penalties import excess_margin_core
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
@@ -78,7 +78,7 @@ class MarginSmoothing(PenalisedCrossentropy):
 
     def penalty(self, logits):
         """Per-example penalties."""
-        return ops.excess_margin(logits, self.margin)
+        return excess_margin_core(logits, self.margin)
 
     def get_config(self):
         """Constructor arguments, for serialisation."""

@@ -2,8 +2,8 @@
 
 import keras
 
-from keras_ls import ops
 from keras_ls.losses.penalised_crossentropy import PenalisedCrossentropy
+from keras_ls.ops.penalties import top_logit_excess_core
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
@@ -75,4 +75,4 @@ class MaxSuppression(PenalisedCrossentropy):
 
     def penalty(self, logits):
         """Per-example penalties."""
-        return ops.top_logit_excess(logits)
+        return top_logit_excess_core(logits)

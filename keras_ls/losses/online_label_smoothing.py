@@ -6,15 +6,15 @@ import keras
 from keras import ops as K
 
 from keras_ls.losses.classification_loss import ClassificationLoss
-from keras_ls.losses.coefficient import Coefficient, number
+from keras_ls.losses.coefficient import Coefficient, inside_traced_code, number
 from keras_ls.losses.reduction import sum_over_replicas
+from keras_ls.ops._inputs import align_labels, check_integer_labels, flatten_examples, pick
 from keras_ls.ops._logits import as_logits
-from keras_ls.ops.checks import check_integer_labels, checked_count, checked_fraction
+from keras_ls.ops._tensors import classes_last
+from keras_ls.ops.checks import checked_count, checked_fraction
 from keras_ls.ops.crossentropy import weighted, zero_where_impossible
-from keras_ls.ops.examples import flatten_examples
 from keras_ls.ops.gradients import backward_inputs
 from keras_ls.ops.masks import get_keras_mask
-from keras_ls.ops.smoothing import align_labels, classes_last, pick
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
@@ -56,8 +56,8 @@ class OnlineLabelSmoothing(ClassificationLoss):
         Nats; a scalar, or one value an example for `reduction="none"`.
 
     Raises:
-        ValueError: for α outside [0, 1), another number of classes, dense labels, labels out of range (in a traced step
-            as for `SmoothedCrossentropy`).
+        ValueError: for α outside [0, 1), another number of classes, dense labels, labels out of range (in a
+            traced step as for `SmoothedCrossentropy`), and a loss made inside traced code.
 
     Examples:
         >>> import keras_ls as kls
@@ -89,6 +89,12 @@ class OnlineLabelSmoothing(ClassificationLoss):
         dtype=None,
     ):
         super().__init__(from_logits, ignore_class, axis, name=name, reduction=reduction, dtype=dtype)
+        if inside_traced_code():
+            raise ValueError(
+                "Expected OnlineLabelSmoothing to be made outside traced code, as it learns from batch to batch. "
+                "Received: its constructor called while a function is traced. Make it once, before `compile` or in "
+                "`__init__`, and call that object."
+            )
         self.num_classes = checked_count("num_classes", num_classes, minimum=2)
         self.label_smoothing = label_smoothing
         self.steps_per_epoch = None if steps_per_epoch is None else checked_count("steps_per_epoch", steps_per_epoch)
@@ -100,6 +106,7 @@ class OnlineLabelSmoothing(ClassificationLoss):
             K.full(square, 1 / self.num_classes), dtype="float32", autocast=False, name="soft_labels", **once
         )
         self._step = keras.Variable(0, dtype="int32", name="step", **once)
+        self._epoch = keras.Variable(-1, dtype="int32", name="epoch", **once)  # whose batches the sums are of
         self._sums = keras.Variable(
             K.zeros(square),
             trainable=False,
@@ -113,11 +120,14 @@ class OnlineLabelSmoothing(ClassificationLoss):
     def __call__(self, y_true, y_pred, sample_weight=None):
         """The loss; taking its gradient also learns from the batch."""
         value = super().__call__(y_true, y_pred, sample_weight)
+        learnt = set()  # where a gradient of this pass has been taken: a second one is of the same batch
 
         @K.custom_gradient
         def learning(value):
             def gradient(*args, upstream=None):
-                self._learn(y_true, y_pred, sample_weight)
+                if (graph := _graph()) not in learnt:
+                    learnt.add(graph)
+                    self._learn(y_true, y_pred, sample_weight)
                 return backward_inputs(args, upstream, (value,))[0]
 
             return K.copy(value), gradient
@@ -137,7 +147,7 @@ class OnlineLabelSmoothing(ClassificationLoss):
             )
         check_integer_labels(labels, self.num_classes)
         log_p = K.log_softmax(logits, axis=-1)
-        alpha = K.cast(self.label_smoothing, log_p.dtype)
+        alpha = K.cast(self.label_smoothing.value, log_p.dtype)
         soft = K.take(self.soft_labels.value, K.clip(K.cast(labels, "int32"), 0, self.num_classes - 1), axis=0)
         log_p_soft = K.sum(zero_where_impossible(K.cast(soft, log_p.dtype), log_p), axis=-1)
         return -(1.0 - alpha) * pick(log_p, labels) - weighted(alpha, log_p_soft)
@@ -165,6 +175,18 @@ class OnlineLabelSmoothing(ClassificationLoss):
         self._reminded = True
         self._move(self._sums.value, True)
 
+    def begin_epoch(self, epoch):
+        """Starts to observe an epoch; what a training that went no further has left of the last one moves first."""
+        if 0 <= int(self._epoch.numpy()) < epoch:
+            self.update()  # a backup is written before the callbacks after it see the end of the epoch
+        self.forget()
+        self._epoch.assign(epoch)
+
+    def end_epoch(self):
+        """Moves the soft labels to the mean of the epoch."""
+        self.update()
+        self._epoch.assign(-1)
+
     def forget(self):
         """Drops what was observed since the last move."""
         self._sums.assign(K.zeros(self._sums.shape))
@@ -174,6 +196,7 @@ class OnlineLabelSmoothing(ClassificationLoss):
         self.soft_labels.assign(K.full(self.soft_labels.shape, 1 / self.num_classes))
         self.forget()
         self._step.assign(0)
+        self._epoch.assign(-1)
 
     def _learn(self, *batch):
         on_jax = keras.backend.backend() == "jax"
@@ -215,13 +238,19 @@ class OnlineLabelSmoothing(ClassificationLoss):
         self._sums.assign(K.where(due, K.zeros_like(sums), self._sums.value))
 
     def save_own_variables(self, store):
-        """Keeps the soft labels in a saved model."""
+        """Keeps α, the soft labels and what was observed since their last move."""
+        super().save_own_variables(store)
         store["soft_labels"] = self.soft_labels.numpy()
+        store["sums"] = K.convert_to_numpy(self._sums.value)
+        store["step"] = self._step.numpy()
+        store["epoch"] = self._epoch.numpy()
 
     def load_own_variables(self, store):
         """Reads what `save_own_variables` kept."""
-        if "soft_labels" in store:
-            self.soft_labels.assign(store["soft_labels"])
+        super().load_own_variables(store)
+        for name in ("soft_labels", "sums", "step", "epoch"):
+            if name in store:
+                getattr(self, name if name == "soft_labels" else f"_{name}").assign(store[name])
 
     def get_config(self):
         """Constructor arguments, for serialisation."""
@@ -231,3 +260,12 @@ class OnlineLabelSmoothing(ClassificationLoss):
             "label_smoothing": number(self.label_smoothing),
             "steps_per_epoch": self.steps_per_epoch,
         }
+
+
+def _graph():
+    """What tells a graph that is being traced from others; None where nothing is traced."""
+    if keras.backend.backend() != "tensorflow":
+        return None
+    import tensorflow as tf
+
+    return None if tf.executing_eagerly() else id(tf.compat.v1.get_default_graph())

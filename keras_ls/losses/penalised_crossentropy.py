@@ -2,11 +2,10 @@
 
 from keras import ops as K
 
-from keras_ls import ops
 from keras_ls.losses.classification_loss import ClassificationLoss
 from keras_ls.losses.coefficient import Coefficient, number
 from keras_ls.ops.checks import checked_non_negative
-from keras_ls.ops.crossentropy import weighted
+from keras_ls.ops.crossentropy import crossentropy_core, weighted
 
 
 class PenalisedCrossentropy(ClassificationLoss):
@@ -30,7 +29,7 @@ class PenalisedCrossentropy(ClassificationLoss):
     def losses(self, labels, logits):
         """Per-example losses."""
         weight = K.cast(self.weight.value, logits.dtype)
-        return ops.smoothed_crossentropy(labels, logits) + weighted(weight, self.penalty(logits))
+        return crossentropy_core(labels, logits) + weighted(weight, self.penalty(logits))
 
     def get_config(self):
         """Constructor arguments, for serialisation."""

@@ -3,7 +3,10 @@
 import keras
 from keras import ops as K
 
+from keras_ls.losses.coefficient import load_coefficients, save_coefficients
 from keras_ls.losses.reduction import reduce_over_replicas
+from keras_ls.ops._inputs import LABELS_ADVICE
+from keras_ls.ops._tensors import as_tensor, as_weight
 from keras_ls.ops.checks import checked_choice
 from keras_ls.ops.masks import align_leading, get_keras_mask, zero_where_dropped
 from keras_ls.ops.precision import at_least_float32
@@ -40,7 +43,7 @@ class ReplicaExactLoss(keras.losses.Loss):
         where every example counts.
         """
         mask = get_keras_mask(y_pred)
-        y_true, y_pred = K.convert_to_tensor(y_true), at_least_float32(y_pred)
+        y_true, y_pred = as_tensor("y_true", y_true, LABELS_ADVICE), at_least_float32(as_tensor("y_pred", y_pred))
         if self.dtype == "float64":
             y_pred = K.cast(y_pred, "float64")
         keep = self.valid(y_true, y_pred) if keep is None else keep
@@ -56,7 +59,21 @@ class ReplicaExactLoss(keras.losses.Loss):
         """Reduces `call`, with weights and masks, over the batch of all replicas."""
         with keras.name_scope(self.name):
             y_true, y_pred, keep = self.without_dropped(y_true, y_pred)
-            return reduce_over_replicas(self.call(y_true, y_pred), sample_weight, keep, self.reduction)
+            weight = as_weight(sample_weight)
+            values = self.checked_call(y_true, y_pred, keep, weight)
+            return reduce_over_replicas(values, weight, keep, self.reduction)
+
+    def checked_call(self, y_true, y_pred, keep, weight):
+        """`call`, after an error for targets of examples that count which are none; here, any will do."""
+        return self.call(y_true, y_pred)
+
+    def save_own_variables(self, store):
+        """Keeps the coefficients in a model's weights file, so that a resumed schedule continues."""
+        save_coefficients(self, store)
+
+    def load_own_variables(self, store):
+        """Reads what `save_own_variables` kept."""
+        load_coefficients(self, store)
 
     def get_config(self):
         """Constructor arguments, for serialisation."""

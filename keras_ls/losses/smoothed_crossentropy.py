@@ -2,10 +2,10 @@
 
 import keras
 
-from keras_ls import ops
 from keras_ls.losses.classification_loss import ClassificationLoss
 from keras_ls.losses.coefficient import Coefficient, number
 from keras_ls.ops.checks import checked_fraction, checked_prior
+from keras_ls.ops.crossentropy import crossentropy_core
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
@@ -83,7 +83,7 @@ class SmoothedCrossentropy(ClassificationLoss):
 
     def losses(self, labels, logits):
         """Per-example losses."""
-        return ops.smoothed_crossentropy(labels, logits, self.label_smoothing.value, self.prior)
+        return crossentropy_core(labels, logits, self.label_smoothing.value, self.prior)
 
     def get_config(self):
         """Constructor arguments, for serialisation."""

@@ -1,12 +1,12 @@
 """The class distribution of a dataset, to smooth towards."""
 
-import keras
 import numpy as np
 
+from keras_ls.batches import Batches
 from keras_ls.ops.checks import checked_class, checked_count
 
 
-def unigram_prior(data, num_classes, ignore_class=None):
+def unigram_prior(data, num_classes, ignore_class=None, steps=None):
     """How often each class occurs: `u_k = Σ_i w_i [y_i = k] / Σ_i w_i`, the unigram distribution.
 
     Args:
@@ -15,12 +15,14 @@ def unigram_prior(data, num_classes, ignore_class=None):
             `(x, y, sample_weight)`: a tuple of arrays, a `tf.data.Dataset`, a `keras.utils.PyDataset`, any iterable.
         num_classes: K.
         ignore_class: integer label that does not count, such as that of padding, or None.
+        steps: how many batches of a dataset to read, as one that repeats for ever needs; None for all.
 
     Returns:
         NumPy float64 `[K]`, fractions that sum to 1.
 
     Raises:
-        ValueError: for labels out of range, batches without labels, nothing to count.
+        ValueError: for labels out of range, batches without labels or batch axis, nothing to count, a dataset
+            that repeats for ever without `steps`.
 
     Examples:
         >>> import keras_ls as kls
@@ -35,7 +37,7 @@ def unigram_prior(data, num_classes, ignore_class=None):
     num_classes = checked_count("num_classes", num_classes, minimum=2)
     ignore_class = checked_class("ignore_class", ignore_class)
     counts = np.zeros(num_classes)
-    for labels, weight in _labels(data):
+    for labels, weight in _labels(data, steps):
         counts += _counts(labels, weight, num_classes, ignore_class)
     if not np.all(counts >= 0):
         raise ValueError(f"Expected dense targets and weights without negative numbers or NaN. Received: {counts}.")
@@ -44,22 +46,13 @@ def unigram_prior(data, num_classes, ignore_class=None):
     return counts / counts.sum()
 
 
-def _labels(data):
+def _labels(data, steps):
     """Yields `(labels, weight)` arrays; weight may be None."""
-    if isinstance(data, keras.utils.PyDataset):
-        data = map(data.__getitem__, range(len(data)))
-    elif isinstance(data, tuple):
-        data = [data]
-    elif hasattr(data, "__array__") or (isinstance(data, list) and data and not isinstance(data[0], tuple)):
+    if hasattr(data, "__array__") or (isinstance(data, list) and not (data and isinstance(data[0], tuple))):
         yield np.asarray(data), None
         return
-    for batch in data:
-        if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
-            size = f" of {len(batch)}" if isinstance(batch, (tuple, list)) else ""
-            raise ValueError(
-                f"Expected batches of (x, y) or (x, y, sample_weight). Received: {type(batch).__name__}{size}."
-            )
-        yield np.asarray(batch[1]), None if len(batch) == 2 else np.asarray(batch[2])
+    for _, labels, weight in Batches(data, "data", batch_size=None, steps=steps):
+        yield np.asarray(labels), None if weight is None else np.asarray(weight)
 
 
 def _counts(labels, weight, num_classes, ignore_class):

@@ -2,8 +2,8 @@
 
 import keras
 
-from keras_ls import ops
 from keras_ls.metrics.streaming import StreamingMean
+from keras_ls.ops.calibration import squared_distance
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
@@ -11,10 +11,12 @@ class BrierScore(StreamingMean):
     """Brier score: mean squared distance of the predicted probabilities from the target, a proper score.
 
     `BS = 1/n Σ_i Σ_k (p_ik - y_ik)²` for K classes, in [0, 2]; `1/n Σ_i (p_i - y_i)²` for P(y=1), in [0, 1].
+    The mean is weighted by the sample weights, whose scale says nothing.
 
     Args:
         from_logits: whether predictions are logits (default) or probabilities. Never guessed.
         ignore_class: integer label of examples that do not count, or None.
+        axis: the class axis of predictions, and of dense targets.
         name: name of the metric.
         dtype: dtype of the result.
 
@@ -38,9 +40,9 @@ class BrierScore(StreamingMean):
         Brier, "Verification of Forecasts Expressed in Terms of Probability", 1950.
     """
 
-    def __init__(self, from_logits=True, ignore_class=None, name="brier_score", dtype=None):
-        super().__init__(from_logits, ignore_class, name, dtype)
+    def __init__(self, from_logits=True, ignore_class=None, axis=-1, name="brier_score", dtype=None):
+        super().__init__(from_logits, ignore_class, axis, name, dtype)
 
     def values(self, labels, predictions):
         """Squared distance of each example."""
-        return ops.squared_distance(labels, self.probabilities(predictions))
+        return squared_distance(labels, self.probabilities(predictions))

@@ -3,11 +3,12 @@
 import keras
 from keras import ops as K
 
-from keras_ls import ops
-from keras_ls.metrics.streaming import StreamingMetric
-from keras_ls.ops.calibration import check_probabilities, checked_calibration_options
+from keras_ls.metrics.counting_metric import CountingMetric
+from keras_ls.ops.binning import uniform_bin_index
+from keras_ls.ops.calibration import checked_calibration_options
 from keras_ls.ops.checks import checked_count, checked_fraction
-from keras_ls.ops.classwise import classwise_targets, classwise_weight
+from keras_ls.ops.classwise import classwise_bin_statistics, classwise_targets, classwise_weight
+from keras_ls.ops.fine_cells import fine_cell_index
 from keras_ls.ops.float64 import mean
 
 # a class: 4096 would be 50 MB of state for 1000 classes
@@ -15,17 +16,20 @@ CLASS_CELLS = 512
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
-class ClasswiseCalibrationError(StreamingMetric):
+class ClasswiseCalibrationError(CountingMetric):
     """Calibration error of each class's probability against whether that class is the label; the mean over classes.
 
     `1/K Σ_k Σ_m n_km/n_k |freq_km - conf_km|` over bins of the probability of class k. With uniform bins this is the
     static calibration error (SCE), also called class-wise ECE; with `binning="quantile"` the adaptive one (ACE), and
     with a threshold besides the thresholded adaptive one (TACE). `ops.classwise_calibration_error` says the details.
 
-    `binning="quantile"` merges equal-mass bins from 512 cells a class (those of `ops.fine_cell_index`). With ε_k the
+    `binning="quantile"` merges equal-mass bins from 512 cells a class (those of `fine_cell_index`). With ε_k the
     fraction of the examples whose probability of class k shares the cell of an edge but is another, the result differs
     from that of `ops.classwise_calibration_error` by at most `2 mean_k ε_k` with norm "l1", by at most
     `2 mean_k sqrt(ε_k)` with "l2"; nothing is promised of "max" or with `debiased=True`.
+
+    Whole-number weights are counts of examples. Where any weight of any batch is no whole number, the scale of the
+    weights says nothing, as in `ops.classwise_calibration_error`.
 
     Args:
         num_bins: B, for each class.
@@ -38,6 +42,7 @@ class ClasswiseCalibrationError(StreamingMetric):
             first batch, which `fit` and `evaluate` know in time; a `tf.function` of your own needs the number.
         from_logits: whether predictions are logits (default) or probabilities. Never guessed.
         ignore_class: integer label of examples that do not count, or None.
+        axis: the class axis of predictions, and of dense targets.
         name: name of the metric.
         dtype: dtype of the result.
 
@@ -73,6 +78,7 @@ class ClasswiseCalibrationError(StreamingMetric):
         num_classes=None,
         from_logits=True,
         ignore_class=None,
+        axis=-1,
         name="classwise_calibration_error",
         dtype=None,
     ):
@@ -80,8 +86,8 @@ class ClasswiseCalibrationError(StreamingMetric):
         self.num_classes = None if num_classes is None else checked_count("num_classes", num_classes, minimum=2)
         self.threshold = checked_fraction("threshold", threshold)
         self._cells = num_bins if binning == "uniform" else CLASS_CELLS
-        shape = None if num_classes is None else (3, num_classes, self._cells)
-        super().__init__(shape, from_logits, ignore_class, name, dtype)
+        shape = None if num_classes is None else (4 if debiased else 3, num_classes, self._cells)
+        super().__init__(shape, from_logits, ignore_class, axis, name, dtype)
         self.num_bins = num_bins
         self.binning = binning
         self.norm = norm
@@ -93,26 +99,24 @@ class ClasswiseCalibrationError(StreamingMetric):
         targets, probabilities = classwise_targets(labels, self.probabilities(predictions))
         if self.num_classes is None:
             self.num_classes = probabilities.shape[-1]
-            self.build_state((3, self.num_classes, self._cells))
+            self.build_state((4 if self.debiased else 3, self.num_classes, self._cells))
         if probabilities.shape[-1] != self.num_classes:
             raise ValueError(
                 f"Expected predictions over `num_classes`: {self.num_classes}. Received: {probabilities.shape[-1]} "
                 "classes (P(y=1) counts as 2)."
             )
-        check_probabilities("`y_pred`", probabilities, weight, "Use `from_logits=True` for logits.")
         self.checked(K.sum(probabilities, axis=-1), weight)
-        weight = classwise_weight(probabilities, weight, self.threshold)
+        weights = classwise_weight(probabilities, weight, self.threshold)
         if self.binning == "uniform":
-            index = ops.uniform_bin_index(probabilities, self._cells, self.closed)
+            index = uniform_bin_index(probabilities, self._cells, self.closed)
         else:
-            index = ops.fine_cell_index(probabilities, self._cells)
-        return ops.classwise_bin_statistics(index, probabilities, targets, weight, self._cells)
+            index = fine_cell_index(probabilities, self._cells)
+        sums = classwise_bin_statistics(index, probabilities, targets, weights, self._cells, squares=self.debiased)
+        return sums, None if weight is None else weights
 
     def from_statistics(self, sums):
         """The mean of the classes' calibration errors."""
-        if self.binning == "quantile":
-            sums = ops.merge_into_quantile_bins(sums, self.num_bins, self.closed)
-        return mean(ops.calibration_error_of_bins(sums, self.norm, self.debiased))
+        return mean(self.error_of_sums(sums))
 
     def get_config(self):
         """Constructor arguments, for serialisation."""

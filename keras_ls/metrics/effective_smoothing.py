@@ -15,13 +15,15 @@ class EffectiveSmoothing(StreamingMean):
     """The label smoothing γ that predictions amount to: of a teacher, what its students are told.
 
     `γ = mean_x Σ_k (1 - y_k) p_k(T) · K/(K-1)`, with `p(T) = softmax(z / T)`. Predictions that equal targets smoothed
-    with α have γ = α. On the training data γ tells of the targets; on others the errors add to it.
+    with α have γ = α. On the training data γ tells of the targets; on others the errors add to it. The mean is
+    weighted by the sample weights, whose scale says nothing.
 
     Args:
         temperature: T > 0.
         from_logits: whether predictions are logits (default) or probabilities. Never guessed. Probabilities are clipped
             to at least Keras's ε (1e-7) and renormalised; logits are not clipped.
         ignore_class: integer label of examples that do not count, or None.
+        axis: the class axis of predictions, and of dense targets.
         name: name of the metric.
         dtype: dtype of the result.
 
@@ -46,8 +48,10 @@ class EffectiveSmoothing(StreamingMean):
         Müller, Kornblith and Hinton, "When Does Label Smoothing Help?", section 4, 2019.
     """
 
-    def __init__(self, temperature=1.0, from_logits=True, ignore_class=None, name="effective_smoothing", dtype=None):
-        super().__init__(from_logits, ignore_class, name, dtype)
+    def __init__(
+        self, temperature=1.0, from_logits=True, ignore_class=None, axis=-1, name="effective_smoothing", dtype=None
+    ):
+        super().__init__(from_logits, ignore_class, axis, name, dtype)
         self.temperature = checked_positive("temperature", temperature)
 
     def values(self, labels, predictions):

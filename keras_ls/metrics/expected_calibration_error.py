@@ -2,27 +2,31 @@
 
 import keras
 import numpy as np
+from keras import ops as K
 from keras.ops import convert_to_numpy
 
-from keras_ls import ops
-from keras_ls.metrics.streaming import StreamingMetric
+from keras_ls.metrics.counting_metric import CountingMetric
+from keras_ls.ops.binning import bin_statistics, uniform_bin_index
 from keras_ls.ops.calibration import checked_calibration_options
-from keras_ls.ops.checks import check_unit_interval
-from keras_ls.ops.examples import confidence_and_accuracy, dropped
-from keras_ls.ops.fine_cells import FINE_CELLS
+from keras_ls.ops.example_weights import effective_size
+from keras_ls.ops.examples import confidence_and_accuracy
+from keras_ls.ops.fine_cells import FINE_CELLS, fine_cell_index
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
-class ExpectedCalibrationError(StreamingMetric):
+class ExpectedCalibrationError(CountingMetric):
     """Expected calibration error of the top label, or of P(y=1) for single-column predictions.
 
     `ECE = Σ_m n_m/n |acc_m - conf_m|` over bins of confidence; `ops.calibration_error` says the other norms. The state
-    holds three sums a bin, whatever the number of examples, and counts right past 2²⁴ of them.
+    holds three sums a bin (four of a debiased one), whatever the number of examples, and counts right past 2²⁴ of them.
 
-    `binning="quantile"` merges equal-mass bins from a histogram of the 4096 cells of `ops.fine_cell_index`. The result
+    `binning="quantile"` merges equal-mass bins from a histogram of the 4096 cells of `fine_cell_index`. The result
     equals that of `ops.calibration_error` whenever no cell holds examples from both sides of an edge. Otherwise, with ε
     the fraction of the examples that share the cell of an edge but not its confidence, the two differ by at most `2 ε`
     with norm "l1", their squares by at most `4 ε` with "l2"; nothing is promised of "max" or with `debiased=True`.
+
+    Whole-number weights are counts of examples. Where any weight of any batch is no whole number, the scale of the
+    weights says nothing, as in `ops.calibration_error`.
 
     A predictor that always gives the base rate has an ECE of 0: look at a proper score (`BrierScore`,
     `NegativeLogLikelihood`) beside it.
@@ -35,6 +39,7 @@ class ExpectedCalibrationError(StreamingMetric):
         debiased: subtracts the variance that finite bins add; needs `norm="l2"`.
         from_logits: whether predictions are logits (default) or probabilities. Never guessed.
         ignore_class: integer label of examples that do not count, or None.
+        axis: the class axis of predictions, and of dense targets.
         name: name of the metric.
         dtype: dtype of the result.
 
@@ -67,12 +72,13 @@ class ExpectedCalibrationError(StreamingMetric):
         debiased=False,
         from_logits=True,
         ignore_class=None,
+        axis=-1,
         name="expected_calibration_error",
         dtype=None,
     ):
         checked_calibration_options(num_bins, binning, norm, closed, debiased)
         self._cells = num_bins if binning == "uniform" else FINE_CELLS
-        super().__init__((3, self._cells), from_logits, ignore_class, name, dtype)
+        super().__init__((4 if debiased else 3, self._cells), from_logits, ignore_class, axis, name, dtype)
         self.num_bins = num_bins
         self.binning = binning
         self.norm = norm
@@ -83,25 +89,24 @@ class ExpectedCalibrationError(StreamingMetric):
         """Each bin's sums of weight, accuracy and confidence."""
         confidence, accuracy = confidence_and_accuracy(labels, predictions, self.from_logits)
         self.checked(confidence, weight)
-        check_unit_interval("`y_pred`", dropped(confidence, weight), "Use `from_logits=True` for logits.")
         if self.binning == "uniform":
-            index = ops.uniform_bin_index(confidence, self._cells, self.closed)
+            index = uniform_bin_index(confidence, self._cells, self.closed)
         else:
-            index = ops.fine_cell_index(confidence, self._cells)
-        return ops.bin_statistics(index, confidence, accuracy, weight, self._cells)
+            index = fine_cell_index(confidence, self._cells)
+        sums = bin_statistics(index, confidence, accuracy, weight, self._cells, squares=self.debiased)
+        return sums, weight
 
     def from_statistics(self, sums):
         """The calibration error of the bins."""
-        if self.binning == "quantile":
-            sums = ops.merge_into_quantile_bins(sums, self.num_bins, self.closed)
-        return ops.calibration_error_of_bins(sums, self.norm, self.debiased)
+        return self.error_of_sums(sums)
 
     def bins(self):
         """What has been counted so far, for `plots.ReliabilityDisplay(*metric.bins())`: no predictions are needed.
 
         Returns:
             `(weight, accuracy, confidence, edges)`: NumPy, `[B]` and edges `[B + 1]`; the means NaN where a bin is
-            empty.
+            empty. Weights of which one is no whole number are scaled so as to sum to Kish's effective sample size,
+            `(Σ w)² / Σ w²`: the display takes them for counts.
 
         Raises:
             ValueError: for equal-mass bins, whose edges the sums do not tell.
@@ -111,8 +116,11 @@ class ExpectedCalibrationError(StreamingMetric):
                 f"Expected `binning='uniform'`: the sums do not tell the edges of others. Received: {self.binning!r}. "
                 "Draw predictions, with `ReliabilityDisplay.from_predictions`."
             )
-        weight, accuracy, confidence = convert_to_numpy(self.sums())
+        sums = self.sums()
+        weight, accuracy, confidence = convert_to_numpy(sums[:3])
         some = np.where(weight > 0, weight, np.nan)
+        if not self.examples(sums)[1]:
+            weight = weight / weight.sum() * convert_to_numpy(effective_size(K.sum(sums[0]), self.totals()[2]))
         return weight, accuracy / some, confidence / some, np.arange(self.num_bins + 1) / self.num_bins
 
     def get_config(self):

@@ -2,10 +2,11 @@
 
 import keras
 
-from keras_ls import ops
 from keras_ls.metrics.streaming import StreamingMean
 from keras_ls.ops._logits import as_logits
+from keras_ls.ops.crossentropy import crossentropy_core
 from keras_ls.ops.examples import as_two_classes
+from keras_ls.ops.precision import at_least_float32
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
@@ -13,12 +14,14 @@ class NegativeLogLikelihood(StreamingMean):
     """Negative log-likelihood of the labels (log-loss), a proper score.
 
     `NLL = -1/n Σ_i log p_i,y_i`; a dense target counts each class with its probability. Unlike the loss in the logs it
-    holds neither smoothing nor regularisation, so that models trained with different α can be compared.
+    holds neither smoothing nor regularisation, so that models trained with different α can be compared. The mean is
+    weighted by the sample weights, whose scale says nothing.
 
     Args:
         from_logits: whether predictions are logits (default) or probabilities. Never guessed. Probabilities are clipped
             to at least Keras's ε (1e-7) and renormalised; logits are not clipped.
         ignore_class: integer label of examples that do not count, or None.
+        axis: the class axis of predictions, and of dense targets.
         name: name of the metric.
         dtype: dtype of the result.
 
@@ -42,11 +45,10 @@ class NegativeLogLikelihood(StreamingMean):
         Good, "Rational Decisions", 1952.
     """
 
-    def __init__(self, from_logits=True, ignore_class=None, name="negative_log_likelihood", dtype=None):
-        super().__init__(from_logits, ignore_class, name, dtype)
+    def __init__(self, from_logits=True, ignore_class=None, axis=-1, name="negative_log_likelihood", dtype=None):
+        super().__init__(from_logits, ignore_class, axis, name, dtype)
 
     def values(self, labels, predictions):
         """Negative log-likelihood of each example."""
         labels, predictions = as_two_classes(labels, predictions, self.from_logits)
-        logits = as_logits(predictions, self.from_logits)
-        return ops.smoothed_crossentropy(labels, logits, 0.0)
+        return crossentropy_core(labels, at_least_float32(as_logits(predictions, self.from_logits)))

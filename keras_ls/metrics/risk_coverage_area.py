@@ -3,30 +3,33 @@
 import keras
 from keras import ops as K
 
-from keras_ls import ops
-from keras_ls.metrics.streaming import StreamingMetric
-from keras_ls.ops.calibration import check_probabilities
-from keras_ls.ops.fine_cells import FINE_CELLS
+from keras_ls.metrics.counting_metric import CountingMetric
+from keras_ls.ops.binning import bin_statistics
+from keras_ls.ops.fine_cells import FINE_CELLS, fine_cell_index
 from keras_ls.ops.precision import to_accumulation_dtype
-from keras_ls.ops.selective import predicted_confidence_and_accuracy
+from keras_ls.ops.selective import predicted_confidence_and_accuracy, risk_coverage_area_of_groups
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
-class RiskCoverageArea(StreamingMetric):
+class RiskCoverageArea(CountingMetric):
     """Area under the risk-coverage curve (AURC): the mean risk over all coverages, lower is better.
 
     `AURC = 1/n Σ_{i=1}^{n} (errors among the i most confident) / i`: how well confidence tells right from wrong, where
     a calibration error says how well it measures. Label smoothing may improve the one and harm the other.
 
-    Confidences are told apart as far as the 4096 cells of `ops.fine_cell_index` do; examples in one cell count as
+    Confidences are told apart as far as the 4096 cells of `fine_cell_index` do; examples in one cell count as
     equally confident. With s examples, e of them wrong, in a cell, and b in the cells above it, the result differs from
     `ops.risk_coverage_area` by at most `1/n Σ_cells e (s - e)/s (1/(b+1) + ... + 1/(b+s))`: cells that are all right or
     all wrong add nothing.
+
+    Whole-number weights are counts of examples. Where any weight of any batch is no whole number, the scale of the
+    weights says nothing, as in `ops.risk_coverage_area`.
 
     Args:
         from_logits: whether predictions are logits (default) or probabilities. Never guessed. Confidences that float32
             rounds to 1 count as equal.
         ignore_class: integer label of examples that do not count, or None.
+        axis: the class axis of predictions, and of dense targets.
         name: name of the metric.
         dtype: dtype of the result.
 
@@ -50,19 +53,19 @@ class RiskCoverageArea(StreamingMetric):
         Geifman, Uziel and El-Yaniv, "Bias-Reduced Uncertainty Estimation for Deep Neural Classifiers", 2019.
     """
 
-    def __init__(self, from_logits=True, ignore_class=None, name="risk_coverage_area", dtype=None):
-        super().__init__((2, FINE_CELLS), from_logits, ignore_class, name, dtype)
+    def __init__(self, from_logits=True, ignore_class=None, axis=-1, name="risk_coverage_area", dtype=None):
+        super().__init__((2, FINE_CELLS), from_logits, ignore_class, axis, name, dtype)
 
     def statistics(self, labels, predictions, weight):
         """Each cell's sums of weight and errors."""
         probabilities = self.probabilities(predictions)
-        check_probabilities("`y_pred`", probabilities, weight, "Use `from_logits=True` for logits.")
         confidence, accuracy = predicted_confidence_and_accuracy(labels, probabilities)
         self.checked(confidence, weight)
         # a NaN confidence must show in the errors, which comparing classes has made plain numbers
         error = 1 - to_accumulation_dtype(accuracy) + 0 * to_accumulation_dtype(confidence)
-        return ops.bin_statistics(ops.fine_cell_index(confidence), confidence, error, weight, FINE_CELLS)[:2]
+        sums = bin_statistics(fine_cell_index(confidence), confidence, error, weight, FINE_CELLS)
+        return sums[:2], weight
 
     def from_statistics(self, sums):
         """The area over the cells, of the highest confidence first."""
-        return ops.risk_coverage_area_of_groups(K.flip(sums, axis=1))
+        return risk_coverage_area_of_groups(K.flip(sums, axis=1), self.examples(sums)[0])

@@ -2,11 +2,9 @@
 
 import keras
 
-from keras_ls import ops
 from keras_ls.metrics.streaming import StreamingMetric
-from keras_ls.ops.checks import check_unit_interval
-from keras_ls.ops.examples import confidence_and_accuracy, dropped
-from keras_ls.ops.smooth_calibration import NODES, checked_bandwidth
+from keras_ls.ops.examples import confidence_and_accuracy
+from keras_ls.ops.smooth_calibration import NODES, checked_bandwidth, node_statistics, smooth_calibration_error_of_nodes
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
@@ -16,6 +14,7 @@ class SmoothCalibrationError(StreamingMetric):
     `smECE_σ = ∫_0^1 |1/n Σ_i w_i (y_i - f_i) K_σ(t, f_i)| dt` for the Gaussian kernel of standard deviation σ reflected
     at 0 and 1, and by default the σ that is its own error. The state is the residuals shared out over 16,384 nodes of
     confidence, as in `ops.smooth_calibration_error`, which says how exact they are: the results are the same.
+    The scale of the sample weights says nothing.
 
     A predictor that always gives the base rate has an error of 0: look at a proper score (`BrierScore`,
     `NegativeLogLikelihood`) beside it.
@@ -24,6 +23,7 @@ class SmoothCalibrationError(StreamingMetric):
         bandwidth: σ of at least 2/16384, or None for the one that is its own error.
         from_logits: whether predictions are logits (default) or probabilities. Never guessed.
         ignore_class: integer label of examples that do not count, or None.
+        axis: the class axis of predictions, and of dense targets.
         name: name of the metric.
         dtype: dtype of the result.
 
@@ -50,21 +50,20 @@ class SmoothCalibrationError(StreamingMetric):
     """
 
     def __init__(
-        self, bandwidth=None, from_logits=True, ignore_class=None, name="smooth_calibration_error", dtype=None
+        self, bandwidth=None, from_logits=True, ignore_class=None, axis=-1, name="smooth_calibration_error", dtype=None
     ):
         self.bandwidth = checked_bandwidth(bandwidth)
-        super().__init__((NODES + 1,), from_logits, ignore_class, name, dtype)
+        super().__init__((NODES + 1,), from_logits, ignore_class, axis, name, dtype)
 
     def statistics(self, labels, predictions, weight):
         """The residuals at the nodes, and the weight."""
         confidence, accuracy = confidence_and_accuracy(labels, self.probabilities(predictions))
         self.checked(confidence, weight)
-        check_unit_interval("`y_pred`", dropped(confidence, weight), "Use `from_logits=True` for logits.")
-        return ops.node_statistics(confidence, accuracy, weight)
+        return node_statistics(confidence, accuracy, weight)
 
     def from_statistics(self, sums):
         """The smooth calibration error of the residuals."""
-        return ops.smooth_calibration_error_of_nodes(sums, self.bandwidth)
+        return smooth_calibration_error_of_nodes(sums, self.bandwidth)
 
     def get_config(self):
         """Constructor arguments, for serialisation."""

@@ -3,10 +3,11 @@
 import keras
 from keras import ops as K
 
+from keras_ls.ops._inputs import dropped, flatten_batch
 from keras_ls.ops._logits import LogitsCheck
-from keras_ls.ops.calibration import NAN_ADVICE, check_probabilities
-from keras_ls.ops.checks import check_no_nan, checked_class
-from keras_ls.ops.examples import dropped, flatten_batch, to_probabilities
+from keras_ls.ops._tensors import NAN_ADVICE
+from keras_ls.ops.checks import check_no_nan, checked_axis, checked_class
+from keras_ls.ops.examples import to_probabilities
 from keras_ls.ops.float64 import divide_no_nan
 from keras_ls.ops.masks import get_keras_mask
 from keras_ls.ops.precision import accumulation_dtype, to_accumulation_dtype
@@ -26,14 +27,18 @@ class StreamingMetric(keras.metrics.Metric):
         state_shape: shape of the sums; None where the first batch tells it, by `build_state`.
         from_logits: whether predictions are logits or probabilities.
         ignore_class: integer label of examples that do not count, or None.
+        axis: the class axis of predictions, and of dense targets.
         name: name of the metric.
         dtype: dtype of the result; the state does not depend on it.
     """
 
-    def __init__(self, state_shape, from_logits=True, ignore_class=None, name=None, dtype=None):
+    dense = "labels"  # what dense targets are: class distributions
+
+    def __init__(self, state_shape, from_logits=True, ignore_class=None, axis=-1, name=None, dtype=None):
         super().__init__(name=name, dtype=dtype)
         self.from_logits = bool(from_logits)
         self.ignore_class = checked_class("ignore_class", ignore_class)
+        self.axis = checked_axis(axis)
         self.logits_check = LogitsCheck(type(self).__name__)
         self._sums = None
         if state_shape is not None:
@@ -49,24 +54,30 @@ class StreamingMetric(keras.metrics.Metric):
 
         Args:
             y_true: integers, or dense (soft) targets; in [0, 1] for P(y=1) predictions.
-            y_pred: `[..., K]`, or `[N]` or `[N, 1]` for P(y=1). A Keras mask that it carries is honoured.
+            y_pred: `[..., K]` (or K along `axis`), or `[N]` or `[..., 1]` for P(y=1). A Keras mask that it carries is
+                honoured.
             sample_weight: one weight an example, or None.
         """
         if self.from_logits:
-            self.logits_check.see(y_pred)
-        mask, y_pred = get_keras_mask(y_pred), K.convert_to_tensor(y_pred)
-        if 0 in y_pred.shape:
+            self.logits_check.see(y_pred, self.axis)
+        mask = get_keras_mask(y_pred)
+        if 0 in getattr(y_pred, "shape", ()):
             return  # a replica's share of a short last batch
-        labels, predictions, weight = flatten_batch(y_true, y_pred, sample_weight, mask, self.ignore_class)
+        labels, predictions, weight = flatten_batch(
+            y_true, y_pred, sample_weight, mask, self.ignore_class, self.axis, self.from_logits, self.dense
+        )
         self._add(self.statistics(labels, predictions, weight))
 
     def _add(self, batch):
+        self._add_to(self._sums, batch)
+
+    def _add_to(self, variable, batch):
         if accumulation_dtype() == "float64":
-            total = K.sum(to_accumulation_dtype(self._sums), axis=0) + batch
+            total = K.sum(to_accumulation_dtype(variable), axis=0) + batch
             high = K.cast(total, "float32")
             low = K.cast(total - to_accumulation_dtype(high), "float32")
         else:
-            before, error = self._sums[0], self._sums[1]
+            before, error = variable[0], variable[1]
             new = before + batch
             added = new - before
             lost = (before - (new - added)) + (batch - added)
@@ -75,7 +86,7 @@ class StreamingMetric(keras.metrics.Metric):
             low = error - (high - new)
         # an infinite sum stays infinite: its rounding error would be inf - inf
         finite = K.isfinite(high)
-        self._sums.assign(K.stack([high, K.where(finite, low, K.zeros_like(high))]))
+        variable.assign(K.stack([high, K.where(finite, low, K.zeros_like(high))]))
 
     def result(self):
         """The metric over all examples since the last `reset_state`; 0 before the first."""
@@ -85,7 +96,10 @@ class StreamingMetric(keras.metrics.Metric):
 
     def sums(self):
         """The sums over all examples so far, of shape `state_shape`; float64 (float32 on JAX)."""
-        sums = to_accumulation_dtype(self._sums.value)
+        return self._read(self._sums)
+
+    def _read(self, variable):
+        sums = to_accumulation_dtype(variable.value)
         return sums[0] + sums[1]
 
     def probabilities(self, predictions):
@@ -99,19 +113,22 @@ class StreamingMetric(keras.metrics.Metric):
 
     def get_config(self):
         """Constructor arguments, for serialisation."""
-        return {**super().get_config(), "from_logits": self.from_logits, "ignore_class": self.ignore_class}
+        return {
+            **super().get_config(),
+            "from_logits": self.from_logits,
+            "ignore_class": self.ignore_class,
+            "axis": self.axis,
+        }
 
 
 class StreamingMean(StreamingMetric):
     """The weighted mean of one value an example; subclasses give `values(labels, predictions)`."""
 
-    def __init__(self, from_logits=True, ignore_class=None, name=None, dtype=None):
-        super().__init__((2,), from_logits, ignore_class, name, dtype)
+    def __init__(self, from_logits=True, ignore_class=None, axis=-1, name=None, dtype=None):
+        super().__init__((2,), from_logits, ignore_class, axis, name, dtype)
 
     def statistics(self, labels, predictions, weight):
         """Sums of weight and of weight · value."""
-        if not self.from_logits:
-            check_probabilities("`y_pred`", predictions, weight, "Use `from_logits=True` for logits.")
         values = self.checked(self.values(labels, predictions), weight)
         values = to_accumulation_dtype(dropped(values, weight))
         if weight is None:

@@ -3,10 +3,11 @@
 import keras
 from keras import ops as K
 
-from keras_ls import ops
 from keras_ls.metrics.streaming import StreamingMean
-from keras_ls.ops._logits import as_logits
+from keras_ls.ops._logits import LogitsCheck, as_logits
+from keras_ls.ops._tensors import as_tensor
 from keras_ls.ops.checks import checked_choice, checked_positive
+from keras_ls.ops.divergences import kl_core
 from keras_ls.ops.lean import argmax
 from keras_ls.ops.precision import at_least_float32
 
@@ -21,7 +22,8 @@ class TeacherAgreement(StreamingMean):
     - `measure="kl"`: `mean_x KL(softmax(z_t / T) ‖ softmax(z_s / T))`, without the T² of the loss
 
     A metric has one result and one name: give two of them to see both. `y_true` is the teacher's outputs: in
-    `Distiller.compile(teacher_metrics=[...])`, which hands them over, or in a loop of one's own.
+    `Distiller.compile(teacher_metrics=[...])`, which hands them over, or in a loop of one's own. The means are weighted
+    by the sample weights, whose scale says nothing.
 
     Args:
         measure: "top1" or "kl".
@@ -53,13 +55,16 @@ class TeacherAgreement(StreamingMean):
         Stanton et al., "Does Knowledge Distillation Really Work?", 2021.
     """
 
+    dense = "teacher"  # and no class distributions
     needs_teacher = True  # `Distiller.compile(teacher_metrics=...)` gives it both outputs
 
-    def __init__(self, measure="top1", temperature=1.0, from_logits=True, name=None, dtype=None):
+    def __init__(self, measure="top1", temperature=1.0, from_logits=True, axis=-1, name=None, dtype=None):
         self.measure = checked_choice("measure", measure, NAMES)
         self.temperature = checked_positive("temperature", temperature)
-        super().__init__(from_logits, None, name or NAMES[measure], dtype)
-        self.logits_check.done = measure == "top1"  # the likeliest class is that of the logits
+        super().__init__(from_logits, None, axis, name or NAMES[measure], dtype)
+        self.teacher_check = LogitsCheck(type(self).__name__)
+        # the likeliest class is that of the logits
+        self.logits_check.done = self.teacher_check.done = measure == "top1"
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Adds a batch.
@@ -69,15 +74,17 @@ class TeacherAgreement(StreamingMean):
             y_pred: the student's, likewise. A Keras mask that they carry is honoured.
             sample_weight: one weight an example, or None.
         """
-        shapes = tuple(K.convert_to_tensor(y_true).shape), tuple(K.convert_to_tensor(y_pred).shape)
-        if len(shapes[0]) != len(shapes[1]) or shapes[0][-1] != shapes[1][-1] or shapes[1][-1] == 1:
+        shapes = tuple(tuple(as_tensor(name, x).shape) for name, x in (("y_true", y_true), ("y_pred", y_pred)))
+        classes = [shape[self.axis] if -len(shape) <= self.axis < len(shape) else None for shape in shapes]
+        if len(shapes[0]) != len(shapes[1]) or classes[0] != classes[1] or classes[0] in (None, 1):
             raise ValueError(
-                "Expected the outputs of teacher and student, [..., K] both with K ≥ 2. "
+                f"Expected the outputs of teacher and student, of one shape, with K ≥ 2 along axis {self.axis}. "
                 f"Received: shapes {shapes[0]} and {shapes[1]}. In a Distiller this metric belongs into "
                 "`compile(teacher_metrics=[...])`; among `metrics` it would meet the labels."
             )
         if self.from_logits:
-            self.logits_check.see_all(y_true, y_pred)
+            self.teacher_check.see(y_true, self.axis)
+            self.logits_check.done |= self.teacher_check.found  # of which it is said already
         super().update_state(y_true, y_pred, sample_weight)
 
     def values(self, labels, predictions):
@@ -88,7 +95,7 @@ class TeacherAgreement(StreamingMean):
             same = at_least_float32(argmax(teacher) == argmax(student))
             return K.where(nan, K.full_like(same, float("nan")), same)
         teacher, student = as_logits(teacher, self.from_logits), as_logits(student, self.from_logits)
-        return ops.kl_divergence(teacher, K.cast(student, teacher.dtype), self.temperature)
+        return kl_core(teacher, K.cast(student, teacher.dtype), self.temperature)
 
     def get_config(self):
         """Constructor arguments, for serialisation."""

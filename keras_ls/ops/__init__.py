@@ -2,36 +2,25 @@
 
 from keras_ls.ops._logits import probabilities_to_logits
 from keras_ls.ops.binary_crossentropy import binary_smoothed_crossentropy
-from keras_ls.ops.binning import (
-    bin_statistics,
-    merge_into_quantile_bins,
-    quantile_bin_index,
-    uniform_bin_index,
-)
 from keras_ls.ops.calibration import (
     brier_score,
     calibration_error,
-    calibration_error_of_bins,
-    squared_distance,
 )
-from keras_ls.ops.classwise import classwise_bin_statistics, classwise_calibration_error
+from keras_ls.ops.classwise import classwise_calibration_error
 from keras_ls.ops.crossentropy import smoothed_crossentropy
 from keras_ls.ops.decomposition import BrierDecomposition, brier_decomposition
 from keras_ls.ops.decoupling import decoupled_divergences
-from keras_ls.ops.divergences import jensen_shannon_divergence, kl_divergence
+from keras_ls.ops.divergences import binary_kl_divergence, jensen_shannon_divergence, kl_divergence
 from keras_ls.ops.features import attention_map, cosine_distance
-from keras_ls.ops.fine_cells import fine_cell_index
 from keras_ls.ops.focal import focal_crossentropy
 from keras_ls.ops.geometry import class_plane, class_separation, project
 from keras_ls.ops.neural_collapse import NeuralCollapse, neural_collapse
 from keras_ls.ops.penalties import entropy, excess_margin, top_logit_excess
 from keras_ls.ops.relations import angle_error, correlation_distance, distance_error, similarity_error
 from keras_ls.ops.resampling import BootstrapInterval, CalibrationTest, bootstrap_interval, calibration_test
-from keras_ls.ops.selective import risk_coverage_area, risk_coverage_area_of_groups
+from keras_ls.ops.selective import risk_coverage_area
 from keras_ls.ops.smooth_calibration import (
-    node_statistics,
     smooth_calibration_error,
-    smooth_calibration_error_of_nodes,
 )
 from keras_ls.ops.smoothing import effective_smoothing, smooth_labels
 from keras_ls.ops.smoothing_estimate import SmoothingEstimate, estimate_smoothing, wrong_logit_variance
@@ -48,17 +37,15 @@ __all__ = [
     "SpiegelhalterTest",
     "angle_error",
     "attention_map",
-    "bin_statistics",
+    "binary_kl_divergence",
     "binary_smoothed_crossentropy",
     "bootstrap_interval",
     "brier_decomposition",
     "brier_score",
     "calibration_error",
-    "calibration_error_of_bins",
     "calibration_test",
     "class_plane",
     "class_separation",
-    "classwise_bin_statistics",
     "classwise_calibration_error",
     "correlation_distance",
     "cosine_distance",
@@ -68,30 +55,22 @@ __all__ = [
     "entropy",
     "estimate_smoothing",
     "excess_margin",
-    "fine_cell_index",
     "focal_crossentropy",
     "jensen_shannon_divergence",
     "kl_divergence",
-    "merge_into_quantile_bins",
     "monotone_bins",
     "neural_collapse",
-    "node_statistics",
     "probabilities_to_logits",
     "project",
-    "quantile_bin_index",
     "risk_coverage_area",
-    "risk_coverage_area_of_groups",
     "similarity_error",
     "smooth_calibration_error",
-    "smooth_calibration_error_of_nodes",
     "smooth_labels",
     "smoothed_crossentropy",
     "spiegelhalter_test",
-    "squared_distance",
     "squared_logit_error",
     "standardize_logits",
     "sweep_calibration_error",
     "top_logit_excess",
-    "uniform_bin_index",
     "wrong_logit_variance",
 ]

@@ -7,7 +7,8 @@ import numpy as np
 from keras import ops as K
 
 from keras_ls.ops._output_layers import activation_of, probability_outputs
-from keras_ls.ops.checks import check_unit_interval, concrete
+from keras_ls.ops._tensors import as_tensor
+from keras_ls.ops.checks import check_unit_interval, checked_flag, concrete
 from keras_ls.ops.precision import at_least_float32
 
 _ROWS = 64  # that are looked at
@@ -50,7 +51,9 @@ def probabilities_to_logits(probabilities, binary=None):
     Reference:
         Guo et al., "On Calibration of Modern Neural Networks", 2017, whose temperature divides logits.
     """
-    p = K.convert_to_tensor(probabilities)
+    p = as_tensor("probabilities", probabilities)
+    if binary is not None:
+        checked_flag("binary", binary)
     check_unit_interval("`probabilities`", p, "Logits need no conversion.")
     return as_logits(p, False, is_binary(p) if binary is None else binary)
 
@@ -148,7 +151,7 @@ class LogitsCheck:
         self.done = self.done or (values.size >= _FEWEST_BINARY if binary else len(values) > 1)
 
     def see_all(self, *several):
-        """Looks at predictions of several models, which come together."""
+        """Looks at predictions of several models that come together, as a teacher's and a student's do."""
         done = self.done
         for predictions in several:
             self.done = done or self.found

@@ -2,7 +2,9 @@
 
 from keras import ops as K
 
-from keras_ls.ops.checks import check_binary_labels, checked_fraction, checked_rates
+from keras_ls.ops._inputs import check_binary_labels, same_shape
+from keras_ls.ops._tensors import as_tensor, check_numbers
+from keras_ls.ops.checks import as_fraction, checked_rates
 from keras_ls.ops.precision import at_least_float32
 
 
@@ -22,7 +24,7 @@ def binary_smoothed_crossentropy(labels, logits, label_smoothing=0.0, prior=None
         Nats, `[..., L]`; at least float32.
 
     Raises:
-        ValueError: for α, prior, labels or shapes that do not fit.
+        ValueError: for α, prior, labels or shapes that do not fit, logits that are not finite.
 
     Examples:
         t = .95 at p = .95 costs its entropy, `-.95 log .95 - .05 log .05`:
@@ -34,19 +36,21 @@ def binary_smoothed_crossentropy(labels, logits, label_smoothing=0.0, prior=None
     Reference:
         Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2016.
     """
-    z = at_least_float32(logits)
-    labels = K.cast(K.convert_to_tensor(labels), z.dtype)
-    known = all(a is None or b is None or a == b for a, b in zip(labels.shape, z.shape))
-    if len(labels.shape) != len(z.shape) or not known:
+    z = at_least_float32(as_tensor("logits", logits))
+    check_numbers("logits", z, finite=True)
+    labels = as_tensor("labels", labels)
+    if len(labels.shape) != len(z.shape) or not same_shape(labels, z):
         raise ValueError(
             f"Expected one label a logit. Received: labels of shape {tuple(labels.shape)}, logits of shape "
             f"{tuple(z.shape)}. For one class out of several use SmoothedCrossentropy."
         )
     check_binary_labels(labels)
-    if K.is_tensor(label_smoothing):
-        alpha = K.cast(label_smoothing, z.dtype)
-    else:
-        alpha = K.convert_to_tensor(checked_fraction("label_smoothing", label_smoothing), z.dtype)
+    return binary_core(labels, z, as_fraction("label_smoothing", label_smoothing, z.dtype), prior)
+
+
+def binary_core(labels, z, label_smoothing=0.0, prior=None):
+    """`binary_smoothed_crossentropy` of labels and logits of one shape that are checked."""
+    labels, alpha = K.cast(labels, z.dtype), K.cast(label_smoothing, z.dtype)
     rate = 0.5 if prior is None else K.convert_to_tensor(checked_rates(prior, z.shape[-1]), z.dtype)
     inside = K.logical_and(labels >= 0, labels <= 1)  # NaN for a label that tracing hid from the check
     labels = K.where(inside, labels, K.full_like(labels, float("nan")))

@@ -9,10 +9,14 @@ import keras
 import numpy as np
 from keras import ops as K
 
-from keras_ls.ops.examples import dropped
-from keras_ls.ops.float64 import cumsum, segment_sum
+from keras_ls.ops._inputs import dropped
+from keras_ls.ops.example_weights import are_counts, number_of_examples
+from keras_ls.ops.float64 import cumsum, divide_no_nan, segment_sum
 from keras_ls.ops.lean import take_inside
 from keras_ls.ops.precision import at_least_float32, to_accumulation_dtype
+
+# so many examples round to the same edges as any more do
+_MANY = 2.0**20
 
 
 def uniform_bin_index(confidence, num_bins, closed="left"):
@@ -30,7 +34,8 @@ def uniform_bin_index(confidence, num_bins, closed="left"):
 
     Examples:
         >>> import keras_ls as kls
-        >>> [int(i) for i in kls.ops.uniform_bin_index([0.0, 0.3, 0.99, 1.0], num_bins=10)]
+        >>> from keras_ls.ops.binning import uniform_bin_index
+        >>> [int(i) for i in uniform_bin_index([0.0, 0.3, 0.99, 1.0], num_bins=10)]
         [0, 3, 9, 9]
     """
     confidence = K.convert_to_tensor(confidence)
@@ -49,7 +54,7 @@ def uniform_bin_index(confidence, num_bins, closed="left"):
     return guess - K.cast(confidence < lower if closed == "left" else confidence <= lower, "int32")
 
 
-def quantile_bin_index(confidence, weight, num_bins, closed="left"):
+def quantile_bin_index(confidence, weight, num_bins, closed="left", examples=None):
     """The index of the equal-mass bin that holds each confidence; equal confidences share a bin.
 
     The edge between bins k-1 and k lies at the example of rank `round(k (n - 1) / B)`, counted from 0 with halves
@@ -57,30 +62,36 @@ def quantile_bin_index(confidence, weight, num_bins, closed="left"):
 
     Args:
         confidence: `[N]`.
-        weight: `[N]`; an integer weight counts as that many examples.
+        weight: `[N]`; an integer weight counts as that many examples. Where any is no whole number, their scale says
+            nothing and n is the number of those above 0: each takes its share of n ranks.
         num_bins: B.
         closed: "left" or "right".
+        examples: n, where another number is known, as of values that stand for several examples each; None for the
+            one above.
 
     Returns:
         int32 tensor `[N]` in [0, B).
 
     Examples:
         >>> import keras_ls as kls
-        >>> index = kls.ops.quantile_bin_index([0.1, 0.05, 0.5, 0.2, 0.99, 0.99], [1.0] * 6, num_bins=3)
+        >>> from keras_ls.ops.binning import quantile_bin_index
+        >>> index = quantile_bin_index([0.1, 0.05, 0.5, 0.2, 0.99, 0.99], [1.0] * 6, num_bins=3)
         >>> [int(i) for i in index]
         [0, 0, 2, 1, 2, 2]
     """
     confidence = at_least_float32(confidence)
     weight = to_accumulation_dtype(weight)
+    examples = number_of_examples(weight) if examples is None else to_accumulation_dtype(examples)
     order = K.argsort(confidence)
     cumulative = cumsum(K.take(weight, order))
+    cumulative = cumulative * divide_no_nan(examples, cumulative[-1])
     # the first position whose cumulative weight exceeds the rank
-    position = K.searchsorted(cumulative, _edge_ranks(cumulative[-1], num_bins, closed), side="right")
+    position = K.searchsorted(cumulative, _edge_ranks(examples, num_bins, closed), side="right")
     edges = K.take(K.take(confidence, order), K.clip(position, 0, K.size(order) - 1))
     return edge_index(edges, confidence, closed)
 
 
-def merge_into_quantile_bins(fine, num_bins, closed="left"):
+def merge_into_quantile_bins(fine, num_bins, closed="left", examples=None):
     """Statistics of equal-mass bins from those of many fine, ordered cells: whole cells are merged.
 
     The rule is `quantile_bin_index`'s, applied to cells. Only examples that share the cell of an edge, but not its
@@ -88,35 +99,46 @@ def merge_into_quantile_bins(fine, num_bins, closed="left"):
     error of the bins is off by at most `2 ε`, the square of their l2 error by at most `4 ε`: no residual exceeds 1.
 
     Args:
-        fine: `[3, ..., F]` statistics as `bin_statistics` returns them, for F cells ordered by confidence.
+        fine: `[R, ..., F]` sums, the weights first, as `bin_statistics` returns them, for F cells ordered by
+            confidence.
         num_bins: B.
         closed: "left" or "right".
+        examples: `[...]`, how many examples the weights stand for. None for their sum where the cells hold whole
+            numbers, and otherwise for very many, as the scale of weights that are no counts says nothing.
 
     Returns:
-        `[3, ..., B]` statistics.
+        `[R, ..., B]` sums.
 
     Examples:
         >>> import numpy as np, keras_ls as kls
+        >>> from keras_ls.ops.binning import merge_into_quantile_bins
         >>> fine = np.array([[1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0], [0.6, 0.7, 0.8, 0.9]])
-        >>> [round(float(w), 6) for w in kls.ops.merge_into_quantile_bins(fine, num_bins=2)[2]]
+        >>> [round(float(w), 6) for w in merge_into_quantile_bins(fine, num_bins=2)[2]]
         [1.3, 1.7]
     """
     fine = to_accumulation_dtype(fine)
     shape = tuple(fine.shape)
-    fine = K.reshape(fine, (3, -1, shape[-1]))
+    fine = K.reshape(fine, (shape[0], -1, shape[-1]))
     rows = fine.shape[1]
     cumulative = cumsum(fine[0], axis=1)
-    ranks = _edge_ranks(cumulative[:, -1:], num_bins, closed)
+    total = cumulative[:, -1:]
+    if examples is None:
+        examples = K.where(are_counts(fine[0], axis=1)[:, None], total, K.full_like(total, _MANY))
+    else:
+        examples = K.broadcast_to(to_accumulation_dtype(examples), shape[1:-1])
+        examples = K.reshape(examples, (rows, 1))
+    cumulative = cumulative * divide_no_nan(examples, total)
+    ranks = _edge_ranks(examples, num_bins, closed)
     if closed == "right":  # an edge's cell closes its bin: the bin of a cell follows from the cells before it
         cumulative = K.pad(cumulative[:, :-1], [[0, 0], [1, 0]])
     # the edges that lie in a cell or before it
     index = K.sum(K.cast(cumulative[:, :, None] > ranks[:, None, :], "int32"), axis=-1)
     index = K.reshape(index + num_bins * K.arange(rows, dtype="int32")[:, None], (-1,))
-    merged = segment_sum(K.transpose(K.reshape(fine, (3, -1))), index, rows * num_bins)
+    merged = segment_sum(K.transpose(K.reshape(fine, (shape[0], -1))), index, rows * num_bins)
     return K.reshape(K.transpose(merged), (*shape[:-1], num_bins))
 
 
-def bin_statistics(index, confidence, accuracy, weight, num_bins):
+def bin_statistics(index, confidence, accuracy, weight, num_bins, squares=False):
     """Sums over the examples of each bin, from which every binned calibration error follows.
 
     Args:
@@ -125,13 +147,16 @@ def bin_statistics(index, confidence, accuracy, weight, num_bins):
         accuracy: 1 where right and 0 where wrong, or anything between for soft targets, `[N]`.
         weight: `[N]`; an example of weight 0 is dropped, whatever its values. None: all count 1.
         num_bins: B.
+        squares: whether to add the sums of the squared weights, which tell what weights that are no counts count for.
 
     Returns:
-        `[3, B]`: sums of the weight, of weight · accuracy and of weight · confidence; float64 (float32 on JAX).
+        `[3, B]`: sums of the weight, of weight · accuracy and of weight · confidence, and with `squares` `[4, B]`;
+        float64 (float32 on JAX). All are in the scale of the weights, the squares in its square.
 
     Examples:
         >>> import keras_ls as kls
-        >>> statistics = kls.ops.bin_statistics([0, 1, 1], [0.25, 0.75, 1.0], [0, 1, 1], [1, 1, 1], num_bins=2)
+        >>> from keras_ls.ops.binning import bin_statistics
+        >>> statistics = bin_statistics([0, 1, 1], [0.25, 0.75, 1.0], [0, 1, 1], [1, 1, 1], num_bins=2)
         >>> [[float(v) for v in row] for row in statistics]
         [[1.0, 2.0], [0.0, 2.0], [0.25, 1.75]]
     """
@@ -139,6 +164,7 @@ def bin_statistics(index, confidence, accuracy, weight, num_bins):
     weight = None if weight is None else to_accumulation_dtype(weight)
     values = [dropped(to_accumulation_dtype(value), weight) for value in (accuracy, confidence)]
     rows = [K.ones_like(values[1]), *values] if weight is None else [weight, *(weight * value for value in values)]
+    rows += [rows[0] * rows[0]] if squares else []
     # row after row: a kernel for rows of three numbers takes several times as long
     return K.stack([segment_sum(row, index, num_bins) for row in rows])
 
@@ -150,11 +176,13 @@ def edge_index(edges, values, closed="left"):
     return K.reshape(K.cast(K.clip(index, 0, edges.shape[0]), "int32"), K.shape(values))
 
 
-def _edge_ranks(total, num_bins, closed):
-    """The ranks, counted from 0, of the examples at the inner edges; one example of `total` has the weight 1."""
-    k = K.convert_to_tensor(np.arange(1, num_bins), dtype=total.dtype)
+def _edge_ranks(examples, num_bins, closed):
+    """The ranks, counted from 0, of those at the inner edges among so many examples."""
+    k = K.convert_to_tensor(np.arange(1, num_bins), dtype=examples.dtype)
     # round(k (n-1) / B) in whole numbers: in floating point .7 · 45 is 31.499999999999996
-    last = K.where(total > 1, total - 1, K.zeros_like(total))
+    last = K.where(examples > 1, examples - 1, K.zeros_like(examples))
     rank = K.floor((2 * k * last + num_bins) / (2 * num_bins))
     # of examples with weight: a dropped one must not close the first bin
-    return K.maximum(rank - 1, 0) if closed == "right" else rank
+    rank = K.maximum(rank - 1, 0) if closed == "right" else rank
+    # what cumulative weights that are no whole numbers exceed a rank by is rounding, up to here
+    return rank + K.minimum(examples * 2.0**-22, 0.25)

@@ -3,21 +3,21 @@
 import numpy as np
 from keras import ops as K
 
+from keras_ls.ops._inputs import dropped, probability_examples
 from keras_ls.ops.binning import bin_statistics, quantile_bin_index, uniform_bin_index
 from keras_ls.ops.checks import (
-    check_no_nan,
-    check_some_weight,
-    check_unit_interval,
     checked_choice,
     checked_count,
+    checked_flag,
     concrete,
 )
 from keras_ls.ops.crossentropy import subtract_at
-from keras_ls.ops.examples import confidence_and_accuracy, dropped, flatten_examples
+from keras_ls.ops.example_weights import are_counts, effective_size
+from keras_ls.ops.examples import confidence_and_accuracy
 from keras_ls.ops.precision import at_least_float32, to_accumulation_dtype
 from keras_ls.ops.xla import compiled_by_xla
 
-NAN_ADVICE = "Find the step that made them: a calibration number must not hide them."
+MOST_BINS = 1_000_000
 
 
 def calibration_error(
@@ -29,6 +29,7 @@ def calibration_error(
     closed="left",
     debiased=False,
     sample_weight=None,
+    axis=-1,
 ):
     """Binned calibration error: of the top label for `[N, K]`, of P(y=1) for `[N]`.
 
@@ -36,7 +37,8 @@ def calibration_error(
 
     - `norm="l1"`: `ECE = Σ_m n_m/n |acc_m - conf_m|`
     - `norm="l2"`: `sqrt(Σ_m n_m/n (acc_m - conf_m)²)`; `debiased=True` subtracts `acc_m (1 - acc_m) / (n_m - 1)` from
-      each square, leaves out bins of one example and floors the sum at 0
+      each square, leaves out bins of one example and floors the sum at 0 (where any weight is no whole number, n_m in
+      this is Kish's effective sample size `(Σ w)² / Σ w²` of the bin)
     - `norm="max"`: the largest `|acc_m - conf_m|` of a bin that is not empty
 
     Args:
@@ -47,7 +49,9 @@ def calibration_error(
         norm: "l1", "l2" or "max".
         closed: the side on which a bin includes its edge, "left" or "right".
         debiased: needs `norm="l2"`.
-        sample_weight: `[N]`, or None. An integer weight counts as that many examples.
+        sample_weight: `[N]`, or None. An integer weight counts as that many examples. Where any is no whole number, the
+            scale of the weights says nothing.
+        axis: the class axis of `probabilities`, and of dense labels.
 
     Returns:
         A scalar in [0, 1]: a difference of probabilities.
@@ -66,35 +70,51 @@ def calibration_error(
         Calibration", 2019 (debiased). Equal-mass bins: Nguyen and O'Connor, 2015.
     """
     checked_calibration_options(num_bins, binning, norm, closed, debiased)
-    labels, probabilities, weight = flatten_examples(labels, probabilities, sample_weight)
+    labels, probabilities, weight = probability_examples(labels, probabilities, sample_weight, axis)
     confidence, accuracy = confidence_and_accuracy(labels, probabilities)
-    check_some_weight(weight)
     confidence = dropped(confidence, weight)  # NaN of padding would upset the order of the others
-    check_no_nan("probabilities", confidence, NAN_ADVICE)
-    check_unit_interval("`probabilities`", confidence, "Pass logits through softmax first.")
     if binning == "uniform":
         index = uniform_bin_index(confidence, num_bins, closed)
     else:
         index = quantile_bin_index(confidence, weight, num_bins, closed)
-    return calibration_error_of_bins(bin_statistics(index, confidence, accuracy, weight, num_bins), norm, debiased)
+    statistics = bin_statistics(index, confidence, accuracy, weight, num_bins, squares=debiased)
+    examples = examples_of_bins(statistics, are_counts(weight)) if debiased else None
+    return calibration_error_of_bins(statistics[:3], norm, debiased, examples)
 
 
-def calibration_error_of_bins(statistics, norm="l1", debiased=False):
+def examples_of_bins(statistics, counts):
+    """`[..., B]`: how many examples each bin of `[4, ..., B]` sums stands for, which have the squares of the weights.
+
+    Args:
+        statistics: as `bin_statistics(..., squares=True)` returns them.
+        counts: `[...]` boolean: whether the weights are counts.
+    """
+    n, squares = statistics[0], statistics[3]
+    return K.where(K.expand_dims(counts, -1), n, effective_size(n, squares))
+
+
+def calibration_error_of_bins(statistics, norm="l1", debiased=False, examples=None):
     """The calibration error of `[3, ..., B]` sums of weight, weight · accuracy and weight · confidence.
 
     Args:
         statistics: as `bin_statistics` returns them.
         norm: "l1", "l2" or "max".
-        debiased: see `calibration_error`.
+        debiased: see `calibration_error`. The only option that the scale of the weights matters to.
+        examples: `[..., B]`, how many examples the weight of each bin stands for, where `debiased`. None for the weight
+            itself, which then is a count.
 
     Returns:
         `[...]`, a scalar for `[3, B]`; 0 where all bins are empty.
+
+    Raises:
+        ValueError: with `debiased`, for weights that are no whole numbers without `examples`.
 
     Examples:
         One bin of 4 with 3 hits at confidence .9: `|.75 - .9|`.
 
         >>> import keras_ls as kls
-        >>> round(float(kls.ops.calibration_error_of_bins([[4.0], [3.0], [3.6]])), 6)
+        >>> from keras_ls.ops.calibration import calibration_error_of_bins
+        >>> round(float(calibration_error_of_bins([[4.0], [3.0], [3.6]])), 6)
         0.15
     """
     n, hits, confidence = K.unstack(to_accumulation_dtype(statistics), 3)
@@ -107,11 +127,14 @@ def calibration_error_of_bins(statistics, norm="l1", debiased=False):
     square = gap * gap
     if debiased:
         accuracy = _ratio(hits, n)
-        square = K.where(n > 1, square - _ratio(accuracy * (1 - accuracy), n - 1), K.zeros_like(square) * square)
+        size = _checked_counts(n) if examples is None else to_accumulation_dtype(examples)
+        several = K.logical_not(size <= 1 + 1e-6)  # NaN too, which must show; an effective size may round above 1
+        variance = _ratio(accuracy * (1 - accuracy), K.where(several, size - 1, K.ones_like(size)))
+        square = K.where(several, square - variance, K.zeros_like(square) * square)
     return K.sqrt(K.maximum(_ratio(K.sum(n * square, axis=-1), total), 0))
 
 
-def brier_score(labels, probabilities, sample_weight=None):
+def brier_score(labels, probabilities, sample_weight=None, axis=-1):
     """Brier score: mean squared distance of the probabilities from the target.
 
     `BS = 1/n Σ_i Σ_k (p_ik - y_ik)²` for `[N, K]`, in [0, 2]; `1/n Σ_i (p_i - y_i)²` for P(y=1) as `[N]`, in [0, 1].
@@ -119,7 +142,8 @@ def brier_score(labels, probabilities, sample_weight=None):
     Args:
         labels: integers or dense targets; `[N]` in [0, 1] for P(y=1).
         probabilities: `[N, K]` or `[N]`; leading axes are flattened.
-        sample_weight: `[N]`, or None.
+        sample_weight: `[N]`, or None; the scale of the weights says nothing.
+        axis: the class axis of `probabilities`, and of dense labels.
 
     Returns:
         A scalar, the weighted mean; 0 is perfect.
@@ -138,11 +162,8 @@ def brier_score(labels, probabilities, sample_weight=None):
     Reference:
         Brier, "Verification of Forecasts Expressed in Terms of Probability", 1950.
     """
-    labels, probabilities, weight = flatten_examples(labels, probabilities, sample_weight)
-    check_probabilities("`probabilities`", probabilities, weight, "Pass logits through softmax first.")
+    labels, probabilities, weight = probability_examples(labels, probabilities, sample_weight, axis)
     distance = squared_distance(labels, probabilities)
-    check_some_weight(weight)
-    check_no_nan("probabilities", dropped(distance, weight), NAN_ADVICE)
     return weighted_mean(distance, weight)
 
 
@@ -158,7 +179,8 @@ def squared_distance(labels, probabilities):
 
     Examples:
         >>> import keras_ls as kls
-        >>> round(float(kls.ops.squared_distance([0], [[0.6, 0.4]])[0]), 6)
+        >>> from keras_ls.ops.calibration import squared_distance
+        >>> round(float(squared_distance([0], [[0.6, 0.4]])[0]), 6)
         0.32
     """
     labels, p = K.convert_to_tensor(labels), at_least_float32(probabilities)
@@ -174,13 +196,6 @@ def squared_distance(labels, probabilities):
     return distance
 
 
-def check_probabilities(name, probabilities, weight, advice):
-    """Raises `ValueError` when known probabilities of examples with weight lie outside [0, 1]; NaN counts as inside."""
-    known, weights = concrete(probabilities), concrete(weight)
-    if known is not None and (weight is None or weights is not None):
-        check_unit_interval(name, np.nan_to_num(known if weight is None else known[weights != 0]), advice)
-
-
 def weighted_mean(values, weight):
     """`Σ w v / Σ w` with the examples of weight 0 left out, whatever their values."""
     weight = to_accumulation_dtype(weight)
@@ -189,12 +204,24 @@ def weighted_mean(values, weight):
 
 def checked_calibration_options(num_bins, binning, norm, closed, debiased):
     """Raises `ValueError` for options that `calibration_error` does not know."""
-    checked_count("num_bins", num_bins)
+    checked_count("num_bins", num_bins, maximum=MOST_BINS)
     checked_choice("binning", binning, ["uniform", "quantile"])
     checked_choice("norm", norm, ["l1", "l2", "max"])
     checked_choice("closed", closed, ["left", "right"])
-    if debiased and norm != "l2":
+    if checked_flag("debiased", debiased) and norm != "l2":
         raise ValueError(f"Expected `norm='l2'` with `debiased=True`. Received: norm={norm!r}.")
+
+
+def _checked_counts(n):
+    known = concrete(n)
+    broken = None if known is None else known[known != np.floor(known)]
+    if broken is not None and broken.size:
+        raise ValueError(
+            "Expected whole numbers of examples in the bins with `debiased=True`. Received: a weight of "
+            f"{broken.flat[0]:g}. Pass `examples`, how many examples each weight stands for: for weights w that are no "
+            "counts, (Σ w)² / Σ w² of the bin."
+        )
+    return K.where(are_counts(n), n, K.full_like(n, np.nan))
 
 
 def _ratio(numerator, denominator):

@@ -5,6 +5,7 @@ import numbers
 
 import keras
 import numpy as np
+from keras import ops as K
 
 
 def checked_fraction(name, value):
@@ -12,6 +13,27 @@ def checked_fraction(name, value):
     if not _is_number(value) or not 0.0 <= float(value) < 1.0:
         raise ValueError(f"Expected `{name}` in [0, 1). Received: {value!r}.")
     return float(value)
+
+
+def as_fraction(name, value, dtype):
+    """A checked fraction, or a scalar tensor as it is, as a tensor of `dtype`."""
+    return _as_scalar(name, value, dtype, checked_fraction)
+
+
+def as_positive(name, value, dtype):
+    """A checked number above 0, or a scalar tensor as it is, as a tensor of `dtype`."""
+    return _as_scalar(name, value, dtype, checked_positive)
+
+
+def _as_scalar(name, value, dtype, checked):
+    if not K.is_tensor(value):
+        return K.convert_to_tensor(checked(name, value), dtype)  # a cast would take a Python number through float32
+    if len(value.shape) > 0:
+        raise ValueError(f"Expected `{name}` to be one number. Received: a tensor of shape {tuple(value.shape)}.")
+    known = concrete(value)
+    if known is not None:
+        checked(name, known.item())
+    return K.cast(value, dtype)
 
 
 def checked_positive(name, value):
@@ -28,11 +50,27 @@ def checked_non_negative(name, value):
     return float(value)
 
 
-def checked_count(name, value, minimum=1):
-    """Returns `value` as an int of at least `minimum`, or raises `ValueError`."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < minimum:
-        raise ValueError(f"Expected `{name}` to be an integer of at least {minimum}. Received: {value!r}.")
+def checked_count(name, value, minimum=1, maximum=None):
+    """Returns `value` as an int of at least `minimum` and at most `maximum`, or raises `ValueError`."""
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or value < minimum or (maximum is not None and value > maximum):
+        span = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum:,}"
+        raise ValueError(f"Expected `{name}` to be an integer {span}. Received: {value!r}.")
     return int(value)
+
+
+def checked_flag(name, value):
+    """Returns `value` as a bool, or raises `ValueError`."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"Expected `{name}` to be True or False. Received: {value!r}.")
+    return bool(value)
+
+
+def checked_function(name, value):
+    """Returns `value`, which can be called, or raises `ValueError`."""
+    if not callable(value):
+        raise ValueError(f"Expected `{name}` to be a function. Received: {value!r}.")
+    return value
 
 
 def checked_image_shape(input_shape):
@@ -52,10 +90,17 @@ def checked_class(name, value):
     return None if value is None else int(value)
 
 
+def checked_axis(axis):
+    """Returns `axis` as an int, or raises `ValueError`."""
+    if checked_class("axis", axis) is None:
+        raise ValueError("Expected `axis` to be an integer. Received: None.")
+    return int(axis)
+
+
 def checked_choice(name, value, choices):
     """Returns `value` when it is one of `choices`; the error names the nearest valid one."""
     choices = list(choices)
-    if value in choices:
+    if isinstance(value, (str, int, type(None))) and value in choices:
         return value
     near = difflib.get_close_matches(str(value), [str(choice) for choice in choices], n=1, cutoff=0.4)
     hint = f" Did you mean {near[0]!r}?" if near else ""
@@ -67,7 +112,8 @@ def checked_prior(prior, num_classes=None):
     if prior is None:
         return None
     try:
-        values = np.asarray(prior, dtype="float64")
+        values = np.asarray(prior)
+        values = np.empty(0) if values.dtype.kind == "c" else values.astype("float64")
     except (TypeError, ValueError):
         values = np.empty(0)
     if values.ndim != 1 or values.size < 2 or not np.all(values >= 0) or abs(values.sum() - 1.0) > 1e-3:
@@ -86,7 +132,8 @@ def checked_prior(prior, num_classes=None):
 def checked_rates(prior, num_labels=None):
     """Returns rates of binary labels, one number or one a label, as float64 NumPy, or raises `ValueError`."""
     try:
-        rates = np.asarray(prior, dtype="float64")
+        rates = np.asarray(prior)
+        rates = np.full((1, 1), np.nan) if rates.dtype.kind == "c" else rates.astype("float64")
     except (TypeError, ValueError):
         rates = np.full((1, 1), np.nan)
     if rates.ndim > 1 or not np.all((rates >= 0) & (rates <= 1)):
@@ -116,65 +163,6 @@ def concrete(tensor):
         return keras.ops.convert_to_numpy(tensor)
     except (NotImplementedError, AttributeError):
         return None
-
-
-def check_integer_labels(labels, num_classes, ignore_class=None, weight=None):
-    """Raises `ValueError` for labels outside [0, num_classes) when their values are known.
-
-    Inside a traced function the values are not known: there a TensorFlow graph raises `InvalidArgumentError` when it
-    runs, and where XLA compiles it (which leaves assertions out) the callers turn such an example's result into NaN.
-    """
-    values = concrete(labels)
-    if values is None:
-        _assert_in_graph(
-            labels,
-            weight,
-            lambda least, largest: (least >= 0) & (largest < num_classes),
-            f"Expected integer labels in [0, {num_classes}), as the predictions have {num_classes} classes. "
-            "Use `ignore_class` for examples without a label.",
-        )
-        return
-    wrong = (values < 0) | (values >= num_classes) | (values != np.floor(values))
-    if ignore_class is not None:
-        wrong &= values != ignore_class
-    weights = concrete(weight)
-    if weights is not None and weights.shape == wrong.shape:
-        wrong &= weights != 0
-    if wrong.any():
-        raise ValueError(
-            f"Expected integer labels in [0, {num_classes}), as the predictions have {num_classes} classes. "
-            f"Received: {values[wrong].flat[0]}. Use `ignore_class` for examples without a label."
-        )
-
-
-def check_binary_labels(labels, weight=None):
-    """Raises for labels of examples with weight that lie outside [0, 1]: when, is as for `check_integer_labels`."""
-    expected = "Expected binary labels in [0, 1]."
-    advice = "Multi-class predictions have one column a class; use `ignore_class` for labels that are not known."
-    known, weights = concrete(labels), concrete(weight)
-    if known is None or (weight is not None and weights is None):
-        _assert_in_graph(labels, weight, lambda least, largest: (least >= 0) & (largest <= 1), f"{expected} {advice}")
-        return
-    known = known if weights is None else known[weights != 0]
-    if known.size and not ((known >= 0) & (known <= 1)).all():
-        raise ValueError(f"{expected} Received: {known.min()} to {known.max()}. {advice}")
-
-
-def _assert_in_graph(labels, weight, fit, message):
-    """Makes a TensorFlow graph that is being traced raise when it runs with labels whose range does not `fit`."""
-    if keras.backend.backend() != "tensorflow" or isinstance(labels, keras.KerasTensor):
-        return
-    import tensorflow as tf
-
-    if not labels.dtype.is_floating:
-        labels = tf.cast(labels, "int64")  # the number of classes may not fit in the 8 bits of theirs
-    if weight is not None:
-        labels = tf.where(weight != 0, labels, tf.zeros_like(labels))
-    # two numbers for all labels, as comparing each takes longer; of no labels +∞ and -∞, which fit
-    least, largest = tf.reduce_min(labels), tf.reduce_max(labels)
-    # the bare operation: `tf.debugging.Assert` adds a conditional function around it
-    received = [f"{message} Received, smallest and largest:", least, largest]
-    tf.raw_ops.Assert(condition=fit(least, largest), data=received)
 
 
 def check_outcomes(labels, weight, binary):

@@ -2,18 +2,17 @@
 
 from keras import ops as K
 
+from keras_ls.ops._inputs import pick, probability_examples
 from keras_ls.ops.binning import bin_statistics, quantile_bin_index, uniform_bin_index
 from keras_ls.ops.calibration import (
-    NAN_ADVICE,
     calibration_error_of_bins,
-    check_probabilities,
     checked_calibration_options,
+    examples_of_bins,
 )
-from keras_ls.ops.checks import check_no_nan, check_some_weight, checked_choice, checked_fraction
-from keras_ls.ops.examples import dropped, flatten_examples
+from keras_ls.ops.checks import checked_choice, checked_fraction
+from keras_ls.ops.example_weights import are_counts
 from keras_ls.ops.float64 import mean
 from keras_ls.ops.precision import at_least_float32
-from keras_ls.ops.smoothing import pick
 
 
 def classwise_calibration_error(
@@ -27,6 +26,7 @@ def classwise_calibration_error(
     threshold=0.0,
     average="macro",
     sample_weight=None,
+    axis=-1,
 ):
     """Calibration error of each class's probability, `p_k` against `[y = k]`, and its mean over the classes.
 
@@ -46,7 +46,9 @@ def classwise_calibration_error(
         threshold: ε in [0, 1): only `p_k > ε` count for class k, in its bins and in n_k; 0 counts all, zeros too. A
             class for which none count has an error of 0.
         average: "macro" for the mean over the classes, None for one error a class.
-        sample_weight: `[N]`, or None. An integer weight counts as that many examples.
+        sample_weight: `[N]`, or None. An integer weight counts as that many examples. Where any (of those that count
+            for a class) is no whole number, the scale of the weights says nothing, as for `calibration_error`.
+        axis: the class axis of `probabilities`, and of dense labels.
 
     Returns:
         A scalar in [0, 1], or `[K]` with `average=None`: differences of probabilities.
@@ -71,23 +73,21 @@ def classwise_calibration_error(
     checked_calibration_options(num_bins, binning, norm, closed, debiased)
     threshold = checked_fraction("threshold", threshold)
     checked_choice("average", average, ["macro", None])
-    labels, probabilities, weight = flatten_examples(labels, probabilities, sample_weight)
-    check_probabilities("`probabilities`", probabilities, weight, "Pass logits through softmax first.")
-    check_some_weight(weight)
+    labels, probabilities, weight = probability_examples(labels, probabilities, sample_weight, axis)
     targets, probabilities = classwise_targets(labels, probabilities)
-    check_no_nan("probabilities", dropped(probabilities, weight[:, None]), NAN_ADVICE)
     weight = classwise_weight(probabilities, weight, threshold)
     if binning == "uniform":
         index = uniform_bin_index(probabilities, num_bins, closed)
     else:
         columns = zip(K.unstack(probabilities, axis=1), K.unstack(weight, axis=1))
         index = K.stack([quantile_bin_index(p, w, num_bins, closed) for p, w in columns], axis=1)
-    statistics = classwise_bin_statistics(index, probabilities, targets, weight, num_bins)
-    errors = calibration_error_of_bins(statistics, norm, debiased)
+    statistics = classwise_bin_statistics(index, probabilities, targets, weight, num_bins, squares=debiased)
+    examples = examples_of_bins(statistics, are_counts(weight, axis=0)) if debiased else None
+    errors = calibration_error_of_bins(statistics[:3], norm, debiased, examples)
     return errors if average is None else mean(errors)
 
 
-def classwise_bin_statistics(index, probabilities, targets, weight, num_bins):
+def classwise_bin_statistics(index, probabilities, targets, weight, num_bins, squares=False):
     """`bin_statistics` of each class.
 
     Args:
@@ -96,14 +96,17 @@ def classwise_bin_statistics(index, probabilities, targets, weight, num_bins):
         targets: `[N, K]`.
         weight: `[N, K]`.
         num_bins: B.
+        squares: whether to add the sums of the squared weights.
 
     Returns:
-        `[3, K, B]`: sums of the weight, of weight · target and of weight · probability; float64 (float32 on JAX).
+        `[3, K, B]`: sums of the weight, of weight · target and of weight · probability, and with `squares` `[4, K, B]`;
+        float64 (float32 on JAX).
 
     Examples:
         >>> import keras_ls as kls
+        >>> from keras_ls.ops.classwise import classwise_bin_statistics
         >>> p, y, w = [[0.25, 0.75]], [[0.0, 1.0]], [[1.0, 1.0]]
-        >>> statistics = kls.ops.classwise_bin_statistics([[0, 1]], p, y, w, num_bins=2)
+        >>> statistics = classwise_bin_statistics([[0, 1]], p, y, w, num_bins=2)
         >>> [[[float(v) for v in row] for row in rows] for rows in statistics]
         [[[1.0, 0.0], [0.0, 1.0]], [[0.0, 0.0], [0.0, 1.0]], [[0.25, 0.0], [0.0, 0.75]]]
     """
@@ -111,7 +114,7 @@ def classwise_bin_statistics(index, probabilities, targets, weight, num_bins):
     num_classes = index.shape[-1]
     index = index + num_bins * K.arange(num_classes, dtype="int32")  # the bins of one class after those of another
     flat = (K.reshape(x, (-1,)) for x in (index, probabilities, targets, weight))
-    return K.reshape(bin_statistics(*flat, num_classes * num_bins), (3, num_classes, num_bins))
+    return K.reshape(bin_statistics(*flat, num_classes * num_bins, squares), (3 + squares, num_classes, num_bins))
 
 
 def classwise_targets(labels, probabilities):

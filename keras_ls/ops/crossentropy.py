@@ -5,11 +5,11 @@ import math
 import keras
 from keras import ops as K
 
-from keras_ls.ops.checks import check_integer_labels, checked_fraction, checked_prior
+from keras_ls.ops._inputs import align_labels, checked_labels, pick_inside
+from keras_ls.ops._tensors import checked_logits
+from keras_ls.ops.checks import as_fraction, checked_prior, concrete
 from keras_ls.ops.float64 import matmul, mean
 from keras_ls.ops.gradients import backward_inputs
-from keras_ls.ops.precision import at_least_float32
-from keras_ls.ops.smoothing import align_labels, classes_last, pick_inside
 from keras_ls.ops.xla import compiled_by_xla
 
 FEW_CLASSES = 32  # up to here a few small operations on dense rows are faster than one softmax and a scattered number
@@ -33,9 +33,11 @@ def smoothed_crossentropy(labels, logits, label_smoothing=0.0, prior=None, axis=
     Returns:
         Nats, one an example: the shape of `logits` without `axis`; float32, or float64 for float64 logits.
         A label out of range is an error, in a TensorFlow graph when it runs; compiled by XLA it gives NaN.
+        Where logits are -inf (a masked vocabulary) `u` is spread over the example's possible classes alone, and such
+        a logit has a gradient of 0; a label that is not possible costs infinitely much.
 
     Raises:
-        ValueError: for α, prior, labels or shapes that do not fit.
+        ValueError: for α, prior, labels or shapes that do not fit, logits that are NaN or +inf.
 
     Examples:
         The lowest reachable value for K=10, α=.1 is the entropy of the target, 0.5003, at a logit gap of log 91.
@@ -48,17 +50,18 @@ def smoothed_crossentropy(labels, logits, label_smoothing=0.0, prior=None, axis=
     Reference:
         Szegedy et al., 2016; Müller, Kornblith and Hinton, "When Does Label Smoothing Help?", 2019.
     """
-    logits = classes_last(at_least_float32(logits), axis)
+    logits = checked_logits("logits", logits, axis)
+    labels = checked_labels(align_labels(labels, logits, axis), logits)
+    return crossentropy_core(labels, logits, as_fraction("label_smoothing", label_smoothing, logits.dtype), prior)
+
+
+def crossentropy_core(labels, logits, label_smoothing=0.0, prior=None):
+    """`smoothed_crossentropy` of labels and logits that are aligned, classes last, and checked."""
     num_classes = logits.shape[-1]
     prior = checked_prior(prior, num_classes)
-    if K.is_tensor(label_smoothing):
-        alpha = K.cast(label_smoothing, logits.dtype)
-    else:  # a cast would take a Python number through float32
-        alpha = K.convert_to_tensor(checked_fraction("label_smoothing", label_smoothing), logits.dtype)
-    labels = align_labels(labels, logits, axis)
+    alpha = K.cast(label_smoothing, logits.dtype)
     if len(labels.shape) == len(logits.shape):
         return _dense_crossentropy(K.cast(labels, logits.dtype), logits, alpha, prior)
-    check_integer_labels(labels, num_classes)
     labels = K.cast(labels, "int32")
     if len(logits.shape) == 2:
         return _integer_crossentropy(labels, logits, alpha, prior)
@@ -69,11 +72,47 @@ def smoothed_crossentropy(labels, logits, label_smoothing=0.0, prior=None, axis=
 def _dense_crossentropy(targets, logits, alpha, prior):
     log_p = K.log_softmax(logits, axis=-1)
     log_p_target = K.sum(zero_where_impossible(targets, log_p), axis=-1)
-    if prior is None:
-        log_p_prior = mean(log_p, axis=-1)
-    else:
-        log_p_prior = K.sum(zero_where_impossible(K.convert_to_tensor(prior, dtype=log_p.dtype), log_p), axis=-1)
-    return -(1.0 - alpha) * log_p_target - weighted(alpha, log_p_prior)
+    return -(1.0 - alpha) * log_p_target - weighted(alpha, mean_of_possible(log_p, prior))
+
+
+def mean_of_possible(x, weights=None):
+    """`Σ_k u_k x_k` over the last axis, u uniform or `weights`, spread over the classes whose x_k is not -inf."""
+    plain = _plain_mean(x, weights)
+    return where_masked(is_masked(plain), lambda: _spread_mean(x, weights), lambda: plain)
+
+
+def share_of_possible(x, weights=None):
+    """`[..., K]`: uniform or `weights`, spread over the classes whose x_k is not -inf."""
+    possible = K.cast(x > -math.inf, x.dtype)
+    share = possible if weights is None else possible * K.convert_to_tensor(weights, dtype=x.dtype)
+    return share / K.sum(share, axis=-1, keepdims=True)
+
+
+def is_masked(means):
+    """Whether a mean over classes is -inf: a class that counts is not possible. None where XLA compiles."""
+    return None if compiled_by_xla() else K.any(means == -math.inf)
+
+
+def where_masked(masked, spread, plain):
+    """`spread()`, which takes more passes over the classes, where it is needed, else `plain()`."""
+    known = concrete(masked)
+    if masked is None or (known is not None and known):  # XLA makes one loop of all passes
+        return spread()
+    return plain() if known is not None else K.cond(masked, spread, plain)
+
+
+def _plain_mean(x, weights):
+    if weights is None:
+        return mean(x, axis=-1)
+    if K.is_tensor(weights):
+        return K.sum(zero_where_impossible(weights, x), axis=-1)
+    # a class that has no part in the prior may have a logit of -inf
+    x = x if (weights > 0).all() else K.where(weights > 0, x, K.zeros_like(x))
+    return matmul(x, K.convert_to_tensor(weights, dtype=x.dtype))
+
+
+def _spread_mean(x, weights):
+    return K.sum(share_of_possible(x, weights) * K.where(x > -math.inf, x, K.zeros_like(x)), axis=-1)
 
 
 def _integer_crossentropy(labels, logits, alpha, prior):
@@ -81,33 +120,32 @@ def _integer_crossentropy(labels, logits, alpha, prior):
     num_classes = logits.shape[-1]
     inside = K.logical_and(labels >= 0, labels < num_classes)
     labels = K.where(inside, labels, K.zeros_like(labels))
-    if prior is None:
-        share_of_class = 1 / num_classes
-    else:
-        possible = prior > 0
-        prior = share_of_class = K.convert_to_tensor(prior, dtype=logits.dtype)
+    share_of_class = 1 / num_classes if prior is None else K.convert_to_tensor(prior, dtype=logits.dtype)
 
     def parts(z):
         top = K.max(z, axis=-1, initial=float("-inf"))  # of an empty batch, too
         p, log_total = _softmax(z, top)
-        z_y = pick_inside(z, labels) - top
-        if prior is None:
-            z_u = mean(z, axis=-1) - top
-        else:  # a class that has no part in the prior may have a logit of -inf
-            z_u = matmul(z if possible.all() else K.where(possible, z, K.zeros_like(z)), prior) - top
-        return p, log_total, z_y, z_u
+        z_u = _plain_mean(z, prior)
+        masked = is_masked(z_u)
+        z_u = where_masked(masked, lambda: _spread_mean(z, prior), lambda: z_u)
+        return p, log_total, pick_inside(z, labels) - top, z_u - top, masked
 
     @K.custom_gradient
     def losses(z, alpha):
         forward = parts(z)
-        _, log_total, z_y, z_u = forward
+        _, log_total, z_y, z_u, _ = forward
         value = log_total - (1.0 - alpha) * z_y - weighted(alpha, z_u)
 
         def gradient(*args, upstream=None):
             upstream, (inputs, share) = backward_inputs(args, upstream, (z, alpha))
-            p, _, z_y, z_u = forward if inputs is z else parts(inputs)
+            p, _, z_y, z_u, masked = forward if inputs is z else parts(inputs)
             # each step runs in place where the backend reuses buffers: no second tensor of this size
-            d = subtract_at(p - share * share_of_class, labels, 1.0 - share) * K.expand_dims(upstream, -1)
+            d = where_masked(
+                masked,
+                lambda: p - share * share_of_possible(inputs, prior),
+                lambda: p - share * share_of_class,
+            )
+            d = subtract_at(d, labels, 1.0 - share) * K.expand_dims(upstream, -1)
             return d, K.sum(upstream * (z_y - z_u))
 
         return value, gradient

@@ -4,13 +4,11 @@ from typing import Any, NamedTuple
 
 from keras import ops as K
 
+from keras_ls.ops._inputs import dropped, pick, probability_examples
 from keras_ls.ops.binning import quantile_bin_index, uniform_bin_index
-from keras_ls.ops.calibration import NAN_ADVICE, check_probabilities, checked_calibration_options
-from keras_ls.ops.checks import check_no_nan, check_some_weight
-from keras_ls.ops.examples import dropped, flatten_examples
+from keras_ls.ops.calibration import checked_calibration_options
 from keras_ls.ops.float64 import divide_no_nan, segment_sum
 from keras_ls.ops.precision import at_least_float32, to_accumulation_dtype
-from keras_ls.ops.smoothing import pick
 
 
 class BrierDecomposition(NamedTuple):
@@ -53,7 +51,7 @@ class BrierDecomposition(NamedTuple):
 
 
 def brier_decomposition(
-    labels, probabilities, sample_weight=None, num_bins=15, binning="uniform", closed="left"
+    labels, probabilities, sample_weight=None, num_bins=15, binning="uniform", closed="left", axis=-1
 ) -> BrierDecomposition:
     """Murphy's decomposition of the Brier score, with the terms within the bins that make it exact.
 
@@ -73,10 +71,12 @@ def brier_decomposition(
     Args:
         labels: integers or dense targets; `[N]` in [0, 1] for P(y=1).
         probabilities: `[N, K]` or `[N]`; leading axes are flattened.
-        sample_weight: `[N]`, or None. An integer weight counts as that many examples.
+        sample_weight: `[N]`, or None. An integer weight counts as that many examples. The scale of the weights says
+            nothing, but for the edges of equal-mass bins where all are whole numbers: see `quantile_bin_index`.
         num_bins: B ≥ 1.
         binning: "uniform" (equal width) or "quantile" (equal mass).
         closed: the side on which a bin includes its edge, "left" or "right".
+        axis: the class axis of `probabilities`, and of dense labels.
 
     Returns:
         A `BrierDecomposition` of scalars, squared differences of probabilities; `.calibration`, `.refinement` and
@@ -100,9 +100,7 @@ def brier_decomposition(
         Components in the Brier Score Decomposition", 2008.
     """
     checked_calibration_options(num_bins, binning, "l1", closed, False)
-    labels, probabilities, weight = flatten_examples(labels, probabilities, sample_weight)
-    check_probabilities("`probabilities`", probabilities, weight, "Pass logits through softmax first.")
-    check_some_weight(weight)
+    labels, probabilities, weight = probability_examples(labels, probabilities, sample_weight, axis)
     probabilities = at_least_float32(probabilities)
     if len(probabilities.shape) == 1:
         columns = [(labels, probabilities)]
@@ -123,7 +121,6 @@ def _targets(labels, p):
 
 def _binary_parts(y, p, weight, num_bins, binning, closed):
     p = dropped(p, weight)
-    check_no_nan("probabilities", p, NAN_ADVICE)
     if binning == "uniform":
         index = uniform_bin_index(p, num_bins, closed)
     else:

@@ -4,13 +4,14 @@ import math
 
 from keras import ops as K
 
-from keras_ls.ops.checks import check_integer_labels
-from keras_ls.ops.divergences import kl_divergence
-from keras_ls.ops.smoothing import pick
+from keras_ls.ops._inputs import align_labels, check_integer_labels, pick
+from keras_ls.ops._tensors import checked_logit_pair
+from keras_ls.ops.checks import as_positive, checked_flag
+from keras_ls.ops.divergences import kl_core
 from keras_ls.ops.softening import softened
 
 
-def decoupled_divergences(labels, teacher_logits, student_logits, temperature=1.0, standardize=False):
+def decoupled_divergences(labels, teacher_logits, student_logits, temperature=1.0, standardize=False, axis=-1):
     """Divergence about the target class (TCKD), and about the others given that it is not the target (NCKD).
 
     With `b = (p_y, 1 - p_y)` and `p̂` the softmax over the classes other than y, all at temperature T:
@@ -19,17 +20,19 @@ def decoupled_divergences(labels, teacher_logits, student_logits, temperature=1.
     other logits are all -∞.
 
     Args:
-        labels: integers `[...]`.
-        teacher_logits: `[..., K]`.
-        student_logits: `[..., K]`.
+        labels: integers, of the shape of the logits without `axis` (or with 1 there).
+        teacher_logits: `[..., K]`, or K along `axis`.
+        student_logits: of the same shape.
         temperature: T > 0, a number or a scalar tensor.
         standardize: whether each logit vector first gets mean 0 and standard deviation 1, as by `standardize_logits`.
+        axis: the class axis.
 
     Returns:
         `(TCKD, NCKD)`: nats, `[...]` each, at least float32. A label out of range gives NaN where tracing hides it.
 
     Raises:
-        ValueError: for a temperature that is not above 0, and labels out of range.
+        ValueError: for a temperature that is not above 0, dense labels, labels out of range, logits of two shapes, NaN
+            or +inf.
 
     Examples:
         `p_t = (½, ¼, ¼)`, `p_s = (½, ⅜, ⅛)`: they agree on class 0, not on the others:
@@ -44,11 +47,22 @@ def decoupled_divergences(labels, teacher_logits, student_logits, temperature=1.
     Reference:
         Zhao et al., "Decoupled Knowledge Distillation", 2022.
     """
-    labels = K.convert_to_tensor(labels)
+    standardize = checked_flag("standardize", standardize)
+    teacher, student = checked_logit_pair(teacher_logits, student_logits, axis, finite=standardize)
+    labels = align_labels(labels, teacher, axis)
+    if len(labels.shape) == len(teacher.shape):
+        raise ValueError(
+            f"Expected integer labels. Received: dense labels of shape {tuple(labels.shape)}. Take their argmax."
+        )
+    check_integer_labels(labels, teacher.shape[-1])
+    return decoupled_core(labels, teacher, student, as_positive("temperature", temperature, student.dtype), standardize)
+
+
+def decoupled_core(labels, teacher_logits, student_logits, temperature=1.0, standardize=False):
+    """`decoupled_divergences` of checked labels, and logits of one dtype, classes last."""
     parts = []
     for logits in (teacher_logits, student_logits):
         logits = softened(logits, temperature, standardize)
-        check_integer_labels(labels, logits.shape[-1])
         target = K.cast(labels, "int32")[..., None] == K.arange(logits.shape[-1], dtype="int32")
         others = K.where(target, K.full_like(logits, -math.inf), logits)
         # none left, as where all of them are masked: any distribution over them, and no NaN in the gradient
@@ -58,5 +72,5 @@ def decoupled_divergences(labels, teacher_logits, student_logits, temperature=1.
         rest = K.where(none, K.full_like(logits[..., 0], -math.inf), K.logsumexp(others, axis=-1))
         parts.append((K.stack([pick(logits, labels), rest], axis=-1), others, none))
     (teacher, teacher_others, nothing_to_teach), (student, student_others, _) = parts
-    others = kl_divergence(teacher_others, student_others)
-    return kl_divergence(teacher, student), K.where(nothing_to_teach, K.zeros_like(others), others)
+    others = kl_core(teacher_others, student_others)
+    return kl_core(teacher, student), K.where(nothing_to_teach, K.zeros_like(others), others)

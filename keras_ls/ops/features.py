@@ -4,8 +4,9 @@ import math
 
 from keras import ops as K
 
+from keras_ls.ops._inputs import same_shape
+from keras_ls.ops._tensors import checked_features
 from keras_ls.ops.checks import checked_positive
-from keras_ls.ops.precision import at_least_float32
 
 
 def attention_map(features, power=2):
@@ -15,13 +16,13 @@ def attention_map(features, power=2):
 
     Args:
         features: `[N, ..., C]`: channels last, one or more axes of positions.
-        power: p >= 1; below, zeros of a ReLU would have an infinite gradient.
+        power: p from 1 to 100; below, zeros of a ReLU would have an infinite gradient.
 
     Returns:
         `[N, P]`, P the number of positions; at least float32.
 
     Raises:
-        ValueError: for features without positions, or a power below 1.
+        ValueError: for features without positions or that are not finite, and a power out of range.
 
     Examples:
         Two positions with the activities 3 and 4:
@@ -33,12 +34,17 @@ def attention_map(features, power=2):
     Reference:
         Zagoruyko and Komodakis, "Paying More Attention to Attention", 2017.
     """
+    return attention_core(checked_features("features", features), power)
+
+
+def attention_core(features, power=2):
+    """`attention_map` of checked features."""
     power = checked_positive("power", power)
-    if power < 1:
+    if not 1 <= power <= 100:
         raise ValueError(
-            f"Expected `power` of at least 1. Received: {power:g}. Below, zeros have an infinite gradient."
+            f"Expected `power` from 1 to 100. Received: {power:g}. Below, zeros have an infinite gradient; above, "
+            "numbers overflow."
         )
-    features = at_least_float32(features)
     if len(features.shape) < 3:
         raise ValueError(
             "Expected features [N, ..., C] with axes of positions between examples and channels. "
@@ -54,17 +60,30 @@ def cosine_distance(x, y):
 
     Args:
         x: `[..., D]`.
-        y: `[..., D]`.
+        y: of the same shape.
 
     Returns:
         `[...]`, in [0, 2]; at least float32.
+
+    Raises:
+        ValueError: for features of two shapes, or that are not finite.
 
     Examples:
         >>> import keras_ls as kls
         >>> [float(d) for d in kls.ops.cosine_distance([[1.0, 0.0], [1.0, 0.0]], [[2.0, 0.0], [0.0, 3.0]])]
         [0.0, 1.0]
     """
-    x, y = unit(at_least_float32(x)), unit(at_least_float32(y))
+    x, y = checked_features("x", x), checked_features("y", y)
+    if len(x.shape) == 0 or len(x.shape) != len(y.shape) or not same_shape(x, y):
+        raise ValueError(
+            f"Expected `x` and `y` [..., D] of one shape. Received: {tuple(x.shape)} and {tuple(y.shape)}."
+        )
+    return cosine_core(x, K.cast(y, x.dtype))
+
+
+def cosine_core(x, y):
+    """`cosine_distance` of checked features of one shape."""
+    x, y = unit(x), unit(y)
     return 1 - K.sum(x * y, axis=-1)
 
 

@@ -38,7 +38,8 @@ def fine_cell_index(confidence, num_cells=FINE_CELLS):
         width would have these two in one.
 
         >>> import keras_ls as kls
-        >>> [int(i) for i in kls.ops.fine_cell_index([0.0, 0.5, 0.9999, 0.99999])]
+        >>> from keras_ls.ops.fine_cells import fine_cell_index
+        >>> [int(i) for i in fine_cell_index([0.0, 0.5, 0.9999, 0.99999])]
         [0, 2048, 3626, 3765]
     """
     confidence = at_least_float32(confidence)

@@ -2,27 +2,29 @@
 
 from keras import ops as K
 
+from keras_ls.ops._inputs import align_labels, check_integer_labels
+from keras_ls.ops._tensors import checked_logits
 from keras_ls.ops.checks import checked_non_negative
-from keras_ls.ops.crossentropy import smoothed_crossentropy
+from keras_ls.ops.crossentropy import crossentropy_core
 from keras_ls.ops.gradients import backward_inputs
-from keras_ls.ops.smoothing import align_labels
 
 FLSD_53 = "flsd-53"
 
 
-def focal_crossentropy(labels, logits, gamma=3.0):
+def focal_crossentropy(labels, logits, gamma=3.0, axis=-1):
     """Focal cross-entropy, per example: `ℓ = -(1 - p_y)^γ log p_y`, with `p = softmax(z)`.
 
     Args:
-        labels: integers, of the shape of `logits` without the last axis.
-        logits: `[..., K]`.
+        labels: integers, of the shape of `logits` without `axis` (or with 1 there).
+        logits: `[..., K]`, or K along `axis`.
         gamma: γ >= 0, or "flsd-53": γ = 5 for examples with `p_y < .2` and 3 for the others.
+        axis: the class axis.
 
     Returns:
         Nats, `[...]`, at least float32. The gradient is finite up to `p_y = 1`.
 
     Raises:
-        ValueError: for another γ, dense labels, labels out of range.
+        ValueError: for another γ, dense labels, labels out of range, logits that are NaN or +inf.
 
     Examples:
         `(1 - ½)² log 2`:
@@ -36,14 +38,21 @@ def focal_crossentropy(labels, logits, gamma=3.0):
         "Calibrating Deep Neural Networks using Focal Loss", 2020.
     """
     gamma = checked_gamma(gamma)
-    logits = K.convert_to_tensor(logits)
-    labels = align_labels(labels, logits)
+    logits = checked_logits("logits", logits, axis)
+    labels = align_labels(labels, logits, axis)
+    if len(labels.shape) < len(logits.shape):
+        check_integer_labels(labels, logits.shape[-1])
+    return focal_core(labels, logits, gamma)
+
+
+def focal_core(labels, logits, gamma):
+    """`focal_crossentropy` of labels and logits that are aligned, classes last, and checked."""
     if len(labels.shape) == len(logits.shape):
         raise ValueError(
             f"Expected integer labels for the focal loss. Received: dense labels of shape {tuple(labels.shape)}. "
             "Take their argmax; mixed targets have no single p_y."
         )
-    log_p = -smoothed_crossentropy(labels, logits)
+    log_p = -crossentropy_core(labels, logits)
     if gamma == 0.0:
         return -log_p
 

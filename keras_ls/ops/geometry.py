@@ -1,11 +1,14 @@
 """The geometry of penultimate activations: the plane through three class templates, and how separate classes are."""
 
 import keras
+import numpy as np
 from keras import ops as K
 
-from keras_ls.ops.checks import check_integer_labels, check_no_nan, concrete
+from keras_ls.ops._inputs import LABELS_ADVICE
+from keras_ls.ops._tensors import as_tensor, checked_features
+from keras_ls.ops.checks import concrete
 from keras_ls.ops.float64 import matmul, mean, norm, segment_sum
-from keras_ls.ops.precision import at_least_float32, to_accumulation_dtype
+from keras_ls.ops.precision import to_accumulation_dtype
 
 
 def class_plane(templates):
@@ -21,7 +24,7 @@ def class_plane(templates):
         `(origin, basis)`: `[D]` and `[2, D]` with orthonormal rows.
 
     Raises:
-        ValueError: for another shape, NaN, or templates on one line, which span no plane.
+        ValueError: for another shape, numbers that are not finite, or templates on one line, which span no plane.
 
     Examples:
         >>> import keras_ls as kls
@@ -32,10 +35,9 @@ def class_plane(templates):
     Reference:
         Müller, Kornblith and Hinton, "When Does Label Smoothing Help?", section 2, 2019.
     """
-    templates = at_least_float32(templates)
+    templates = checked_features("templates", templates)
     if len(templates.shape) != 2 or templates.shape[0] != 3 or templates.shape[1] < 2:
         raise ValueError(f"Expected `templates` of shape [3, D] with D ≥ 2. Received: {tuple(templates.shape)}.")
-    check_no_nan("templates", templates, "Was the model trained to a NaN loss?")
     first, second = templates[1] - templates[0], templates[2] - templates[0]
     first_length = norm(first)
     first_axis = first / K.where(first_length > 0, first_length, K.ones_like(first_length))
@@ -64,7 +66,7 @@ def project(features, origin, basis):
         `[N, 2]`, in the units of the features.
 
     Raises:
-        ValueError: when the widths differ.
+        ValueError: for shapes that do not fit, and numbers that are not finite.
 
     Examples:
         >>> import keras_ls as kls
@@ -72,9 +74,14 @@ def project(features, origin, basis):
         >>> [float(v) for v in xy[0]]
         [3.0, 1.0]
     """
-    features = at_least_float32(features)
-    origin, basis = K.cast(origin, features.dtype), K.cast(basis, features.dtype)
-    if len(features.shape) != 2 or features.shape[-1] != basis.shape[-1] or origin.shape != basis.shape[-1:]:
+    features = checked_features("features", features)
+    origin, basis = (K.cast(checked_features(*x), features.dtype) for x in (("origin", origin), ("basis", basis)))
+    if (
+        len(features.shape) != 2
+        or len(basis.shape) != 2
+        or features.shape[-1] != basis.shape[-1]
+        or origin.shape != basis.shape[-1:]
+    ):
         raise ValueError(
             "Expected `features` [N, D], `origin` [D] and `basis` [2, D] of one width D. Received: "
             f"{tuple(features.shape)}, {tuple(origin.shape)} and {tuple(basis.shape)}."
@@ -98,7 +105,8 @@ def class_separation(features, labels):
         A scalar of at most 1: 1 when each class is one direction and the classes differ, 0 when class tells nothing.
 
     Raises:
-        ValueError: for shapes that do not fit, NaN, fewer than two classes, or features that all point one way.
+        ValueError: for shapes that do not fit, numbers that are not finite, fewer than two classes, or features that
+            all point one way.
 
     Examples:
         Two classes, each one direction, at a right angle: nothing within, `1 - ½` in total.
@@ -110,28 +118,37 @@ def class_separation(features, labels):
     Reference:
         Kornblith et al., "Why Do Better Loss Functions Lead to Less Transferable Features?", 2021.
     """
-    features = to_accumulation_dtype(features)
-    labels = K.convert_to_tensor(labels)
+    features = to_accumulation_dtype(checked_features("features", features))
+    labels = as_tensor("labels", labels, LABELS_ADVICE)
     if len(features.shape) != 2 or tuple(labels.shape) != tuple(features.shape[:1]):
         raise ValueError(
             f"Expected `features` [N, D] and `labels` [N]. Received: {tuple(features.shape)} and {tuple(labels.shape)}."
         )
-    check_no_nan("features", features, "Was the model trained to a NaN loss?")
-    num_classes = int(K.max(labels)) + 1 if labels.shape[0] else 0
-    check_integer_labels(labels, max(num_classes, 1))
-    labels = K.cast(labels, "int32")
+    classes, labels = _classes_that_occur(labels)
+    num_classes = len(classes)
+    if num_classes < 2:
+        raise ValueError(f"Expected examples of at least two classes. Received: {num_classes}.")
     length = norm(features, axis=-1, keepdims=True)
     unit = features / K.where(length > 0, length, K.ones_like(length))
     sums = segment_sum(K.concatenate([unit, K.ones_like(length)], axis=-1), labels, num_classes)
-    count = sums[:, -1:]
-    present = K.cast(count > 0, count.dtype)
-    num_present = K.sum(present)
-    if int(num_present) < 2:
-        raise ValueError(f"Expected examples of at least two classes. Received: {int(num_present)}.")
-    means = sums[:, :-1] / K.maximum(count, 1)
-    within = K.sum(present[:, 0] * (1 - K.sum(means * means, axis=-1))) / num_present
-    center = K.sum(means, axis=0) / num_present
+    means = sums[:, :-1] / sums[:, -1:]
+    within = K.sum(1 - K.sum(means * means, axis=-1)) / num_classes
+    center = K.sum(means, axis=0) / num_classes
     total = 1 - K.sum(center * center)
     if float(total) <= 1e-12:
         raise ValueError("Expected features in more than one direction. Received: features that all point one way.")
     return 1 - within / total
+
+
+def _classes_that_occur(labels):
+    """`(classes, index of each label's)`: whatever numbers they have, the others cost nothing."""
+    known = concrete(labels)
+    if known is None:
+        raise ValueError(
+            "Expected `labels` with known values. Received: a traced tensor. Call it outside the function."
+        )
+    wrong = ~((known >= 0) & (known == np.floor(known)))
+    if wrong.any():
+        raise ValueError(f"Expected integer labels of at least 0. Received: {known[wrong][0]}.")
+    classes, index = np.unique(known, return_inverse=True)
+    return classes, K.convert_to_tensor(index.astype("int32"))

@@ -2,8 +2,8 @@
 
 from keras import ops as K
 
+from keras_ls.ops._inputs import pick_inside
 from keras_ls.ops.precision import at_least_float32
-from keras_ls.ops.smoothing import pick_inside
 
 # -inf logits rule classes out: as finite numbers their differences are no NaN
 _FARTHEST = 1e30

@@ -4,8 +4,9 @@ from typing import Any, NamedTuple
 
 from keras import ops as K
 
-from keras_ls.ops.checks import check_integer_labels, check_no_nan, check_some_weight, concrete
-from keras_ls.ops.examples import dropped
+from keras_ls.ops._inputs import LABELS_ADVICE, check_integer_labels, dropped
+from keras_ls.ops._tensors import as_tensor, as_weight, checked_features
+from keras_ls.ops.checks import check_some_weight, concrete
 from keras_ls.ops.float64 import matmul, mean, norm, segment_sum
 from keras_ls.ops.lean import argmax
 from keras_ls.ops.precision import accumulation_dtype, to_accumulation_dtype
@@ -51,14 +52,15 @@ def neural_collapse(features, labels, weights, bias=None, sample_weight=None) ->
         labels: integers `[N]` in [0, K), each class at least once.
         weights: `[D, K]`, the kernel of the last layer. Where D ≠ K, its transpose does as well.
         bias: `[K]`, or None for zeros.
-        sample_weight: `[N]`, or None. An integer weight counts as that many examples.
+        sample_weight: `[N]`, or None. An integer weight counts as that many examples; the scale of the weights says
+            nothing.
 
     Returns:
         `NeuralCollapse` of scalars without unit; float64 (float32 on JAX).
 
     Raises:
-        ValueError: for shapes that do not fit, labels out of range, NaN, classes without examples, and class means
-            that are all the same.
+        ValueError: for shapes that do not fit, labels out of range, numbers that are not finite, classes without
+            examples, and class means that are all the same.
 
     Examples:
         Two classes at ±1 along an axis, each spread by ±½ along it: `Σ_W = ¼`, `Σ_B = 1`.
@@ -72,15 +74,20 @@ def neural_collapse(features, labels, weights, bias=None, sample_weight=None) ->
         Papyan, Han and Donoho, "Prevalence of Neural Collapse during the Terminal Phase of Deep Learning Training",
         2020.
     """
-    features, labels = to_accumulation_dtype(features), K.convert_to_tensor(labels)
+    features = to_accumulation_dtype(as_tensor("features", features))
+    labels = as_tensor("labels", labels, LABELS_ADVICE)
     templates, bias = _checked_layer(features, labels, weights, bias)
     num_classes = templates.shape[0]
     weight = K.ones(K.shape(features)[:1], accumulation_dtype())
     if sample_weight is not None:
-        weight = K.reshape(to_accumulation_dtype(sample_weight), (-1,))
+        weight = K.reshape(to_accumulation_dtype(as_weight(sample_weight)), (-1,))
+        if tuple(weight.shape) != tuple(features.shape[:1]):
+            raise ValueError(
+                f"Expected `sample_weight` of shape {tuple(features.shape[:1])}. Received: {tuple(weight.shape)}."
+            )
         check_some_weight(weight)
         labels, features = dropped(labels, weight), K.where(weight[:, None] != 0, features, K.zeros_like(features))
-    check_no_nan("features", features, "Was the model trained to a NaN loss?")
+    checked_features("features", features)
     check_integer_labels(labels, num_classes, weight=weight)
     labels = K.cast(labels, "int32")
 
@@ -132,12 +139,16 @@ def _equiangular(rows):
 
 def _checked_layer(features, labels, weights, bias):
     """The rows of the last layer, one a class, and its bias."""
-    weights = to_accumulation_dtype(weights)
+    weights = to_accumulation_dtype(checked_features("weights", weights))
     width = features.shape[-1] if len(features.shape) == 2 else None
     is_kernel = len(weights.shape) == 2 and weights.shape[0] == width
     templates = K.transpose(weights) if is_kernel else weights
     num_classes = (*templates.shape, 0)[0]
-    bias = K.zeros((num_classes,), weights.dtype) if bias is None else to_accumulation_dtype(bias)
+    bias = (
+        K.zeros((num_classes,), weights.dtype)
+        if bias is None
+        else to_accumulation_dtype(checked_features("bias", bias))
+    )
     shapes = [tuple(array.shape) for array in (features, labels, weights, bias)]
     if (
         width is None
@@ -151,7 +162,6 @@ def _checked_layer(features, labels, weights, bias):
             "Expected `features` [N, D], `labels` [N], `weights` [D, K] and `bias` [K], with K ≥ 2. Received: "
             f"{', '.join(map(str, shapes))}."
         )
-    check_no_nan("weights", templates, "Was the model trained to a NaN loss?")
     return templates, bias
 
 

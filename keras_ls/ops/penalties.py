@@ -1,21 +1,36 @@
-"""What losses add to the cross-entropy to keep predictions from growing too sure, per example."""
+"""What losses add to the cross-entropy to keep predictions from growing too sure, per example.
+
+A class whose logit is -inf is not possible (a masked vocabulary), and no mean counts it.
+"""
+
+import math
 
 from keras import ops as K
 
+from keras_ls.ops._tensors import checked_logits
 from keras_ls.ops.checks import checked_non_negative
-from keras_ls.ops.crossentropy import zero_where_impossible
+from keras_ls.ops.crossentropy import (
+    is_masked,
+    mean_of_possible,
+    share_of_possible,
+    where_masked,
+    zero_where_impossible,
+)
 from keras_ls.ops.float64 import mean
-from keras_ls.ops.precision import at_least_float32
 
 
-def entropy(logits):
+def entropy(logits, axis=-1):
     """Entropy of a prediction: `H(p) = -Σ_k p_k log p_k`, with `p = softmax(z)`.
 
     Args:
-        logits: `[..., K]`.
+        logits: `[..., K]`, or K along `axis`.
+        axis: the class axis.
 
     Returns:
         Nats, `[...]`, in [0, log K]; at least float32.
+
+    Raises:
+        ValueError: for logits that are NaN or +inf.
 
     Examples:
         >>> import math, keras_ls as kls
@@ -25,22 +40,28 @@ def entropy(logits):
     Reference:
         Shannon, "A Mathematical Theory of Communication", 1948.
     """
-    log_p = K.log_softmax(at_least_float32(logits), axis=-1)
+    return entropy_core(checked_logits("logits", logits, axis))
+
+
+def entropy_core(logits):
+    """`entropy` of checked logits, classes last."""
+    log_p = K.log_softmax(logits, axis=-1)
     return -K.sum(zero_where_impossible(K.exp(log_p), log_p), axis=-1)
 
 
-def excess_margin(logits, margin):
+def excess_margin(logits, margin, axis=-1):
     """How far logits fall behind the largest one, beyond a margin: `1/K Σ_k max(0, max_j z_j - z_k - m)`.
 
     Args:
-        logits: `[..., K]`.
+        logits: `[..., K]`, or K along `axis`.
         margin: m >= 0.
+        axis: the class axis.
 
     Returns:
         `[...]`, in units of logits, >= 0; at least float32.
 
     Raises:
-        ValueError: for a negative margin.
+        ValueError: for a negative margin, and logits that are NaN or +inf.
 
     Examples:
         Distances 0, 5 and 12: `(0 + 0 + 2) / 3`.
@@ -52,19 +73,34 @@ def excess_margin(logits, margin):
     Reference:
         Liu et al., "The Devil is in the Margin: Margin-based Label Smoothing for Network Calibration", 2022.
     """
-    margin = checked_non_negative("margin", margin)
-    logits = at_least_float32(logits)
-    return mean(K.relu(K.expand_dims(_top(logits), -1) - logits - margin), axis=-1)
+    return excess_margin_core(checked_logits("logits", logits, axis), checked_non_negative("margin", margin))
 
 
-def top_logit_excess(logits):
+def excess_margin_core(logits, margin):
+    """`excess_margin` of checked logits, classes last."""
+    top = K.expand_dims(_top(logits), -1)
+    masked = is_masked(mean(logits, axis=-1))
+
+    def spread():
+        possible = logits > -math.inf
+        behind = K.relu(top - K.where(possible, logits, K.broadcast_to(top, K.shape(logits))) - margin)
+        return K.sum(share_of_possible(logits) * behind, axis=-1)
+
+    return where_masked(masked, spread, lambda: mean(K.relu(top - logits - margin), axis=-1))
+
+
+def top_logit_excess(logits, axis=-1):
     """How far the largest logit lies above the mean: `max_k z_k - 1/K Σ_k z_k`.
 
     Args:
-        logits: `[..., K]`.
+        logits: `[..., K]`, or K along `axis`.
+        axis: the class axis.
 
     Returns:
         `[...]`, in units of logits, >= 0; at least float32.
+
+    Raises:
+        ValueError: for logits that are NaN or +inf.
 
     Examples:
         >>> import keras_ls as kls
@@ -74,8 +110,12 @@ def top_logit_excess(logits):
     Reference:
         Zhou et al., "MaxSup: Overcoming Representation Collapse in Label Smoothing", 2025.
     """
-    logits = at_least_float32(logits)
-    return _top(logits) - mean(logits, axis=-1)
+    return top_logit_excess_core(checked_logits("logits", logits, axis))
+
+
+def top_logit_excess_core(logits):
+    """`top_logit_excess` of checked logits, classes last."""
+    return _top(logits) - mean_of_possible(logits)
 
 
 def _top(logits):

@@ -6,6 +6,9 @@ returns one value an example, whose weighted mean is the formula of the paper.
 
 from keras import ops as K
 
+from keras_ls.ops._inputs import same_shape
+from keras_ls.ops._tensors import as_weight, checked_features
+from keras_ls.ops.example_weights import to_counts
 from keras_ls.ops.float64 import divide_no_nan, matmul, mean
 from keras_ls.ops.precision import accumulation_dtype, few_epsilons, to_accumulation_dtype
 
@@ -19,11 +22,14 @@ def correlation_distance(x, y, weight=None):
 
     Args:
         x: `[..., L]`.
-        y: `[..., L]`.
-        weight: w, `[L]`; None for ones.
+        y: of the same shape.
+        weight: w, `[L]`; None for ones. Their scale says nothing.
 
     Returns:
         `[...]`, in [0, 2]; float64 (float32 on JAX).
+
+    Raises:
+        ValueError: for shapes that do not fit, numbers that are not finite, and negative weights.
 
     Examples:
         >>> import keras_ls as kls
@@ -34,6 +40,11 @@ def correlation_distance(x, y, weight=None):
     Reference:
         Huang et al., "Knowledge Distillation from A Stronger Teacher", 2022.
     """
+    return correlation_core(*_checked_vectors(x, y, weight))
+
+
+def correlation_core(x, y, weight=None):
+    """`correlation_distance` of checked features."""
     x, y = to_accumulation_dtype(x), to_accumulation_dtype(y)
     weight = K.ones_like(x[..., :1]) if weight is None else to_accumulation_dtype(weight)
     weight = K.broadcast_to(weight, K.shape(x))
@@ -52,10 +63,13 @@ def distance_error(teacher, student, weight=None):
     Args:
         teacher: `[N, D]`.
         student: `[N, D']`.
-        weight: w, `[N]`; None for ones.
+        weight: w, `[N]`; None for ones. Their scale says nothing.
 
     Returns:
         `[N]`, without unit; float64 (float32 on JAX).
+
+    Raises:
+        ValueError: for shapes that do not fit, numbers that are not finite, and negative weights.
 
     Examples:
         The teacher's distances are 1, 1, 2 and the student's 1, 2, 1; the mean is 4/3. Example 0 is off by ¾ in one of
@@ -69,6 +83,11 @@ def distance_error(teacher, student, weight=None):
     Reference:
         Park et al., "Relational Knowledge Distillation", 2019.
     """
+    return distance_core(*_checked_rows(teacher, student, weight))
+
+
+def distance_core(teacher, student, weight=None):
+    """`distance_error` of checked features."""
     weight, pairs = _weights(teacher, weight)
 
     def relative(x):
@@ -88,10 +107,13 @@ def angle_error(teacher, student, weight=None):
     Args:
         teacher: `[N, D]`.
         student: `[N, D']`.
-        weight: w, `[N]`; None for ones.
+        weight: w, `[N]`; None for ones. Their scale says nothing.
 
     Returns:
         `[N]`, without unit; float64 (float32 on JAX).
+
+    Raises:
+        ValueError: for shapes that do not fit, numbers that are not finite, and negative weights.
 
     Examples:
         A right angle that the student sees as a flat one, twice among nine pairs: `2 · ½ · 1² / 9`.
@@ -104,6 +126,11 @@ def angle_error(teacher, student, weight=None):
     Reference:
         Park et al., "Relational Knowledge Distillation", 2019.
     """
+    return angle_core(*_checked_rows(teacher, student, weight))
+
+
+def angle_core(teacher, student, weight=None):
+    """`angle_error` of checked features."""
     weight, pairs = _weights(teacher, weight)
 
     def cosines(x):
@@ -126,10 +153,13 @@ def similarity_error(teacher, student, weight=None):
     Args:
         teacher: `[N, D]`.
         student: `[N, D']`.
-        weight: w, `[N]`; None for ones.
+        weight: w, `[N]`; None for ones. Where any is no whole number, their scale says nothing.
 
     Returns:
         `[N]`, without unit; float64 (float32 on JAX).
+
+    Raises:
+        ValueError: for shapes that do not fit, numbers that are not finite, and negative weights.
 
     Examples:
         To the teacher the two are orthogonal, to the student the same: `((1 - 1/√2)² + ½) / 2`.
@@ -142,15 +172,55 @@ def similarity_error(teacher, student, weight=None):
     Reference:
         Tung and Mori, "Similarity-Preserving Knowledge Distillation", 2019.
     """
+    return similarity_core(*_checked_rows(teacher, student, weight))
+
+
+def similarity_core(teacher, student, weight=None):
+    """`similarity_error` of checked features."""
     weight, _ = _weights(teacher, weight)
+    weight = to_counts(weight)  # a row's unit length spreads over the examples
 
     def rows(x):
         x = to_accumulation_dtype(x)
+        top = K.max(K.abs(x), initial=0.0)  # whose fourth power may be more than the dtype holds
+        x = x / K.stop_gradient(K.where(top == 0, K.ones_like(top), top))
         inner = matmul(x, K.transpose(x))
         square = K.sum(weight * inner * inner, axis=-1, keepdims=True)
         return inner / K.sqrt(K.where(square == 0, K.ones_like(square), square))
 
     return divide_no_nan(K.sum(weight * K.square(rows(teacher) - rows(student)), axis=-1), _total(weight))
+
+
+def _checked_vectors(x, y, weight):
+    x, y, weight = checked_features("x", x), checked_features("y", y), as_weight(weight, "weight")
+    if len(x.shape) == 0 or len(x.shape) != len(y.shape) or not same_shape(x, y):
+        raise ValueError(
+            f"Expected `x` and `y` [..., L] of one shape. Received: {tuple(x.shape)} and {tuple(y.shape)}."
+        )
+    _check_weight_of(weight, x.shape[-1])
+    return x, y, weight
+
+
+def _checked_rows(teacher, student, weight):
+    teacher, student = checked_features("teacher", teacher), checked_features("student", student)
+    weight = as_weight(weight, "weight")
+    shapes = tuple(teacher.shape), tuple(student.shape)
+    if any(len(shape) != 2 for shape in shapes) or (
+        None not in (shapes[0][0], shapes[1][0]) and len({s[0] for s in shapes}) > 1
+    ):
+        raise ValueError(
+            "Expected `teacher` [N, D] and `student` [N, D'] of as many examples. "
+            f"Received: {shapes[0]} and {shapes[1]}."
+        )
+    _check_weight_of(weight, shapes[0][0])
+    return teacher, student, weight
+
+
+def _check_weight_of(weight, count):
+    if weight is not None and (
+        len(weight.shape) != 1 or (None not in (weight.shape[0], count) and weight.shape[0] != count)
+    ):
+        raise ValueError(f"Expected `weight` of shape ({count},). Received: {tuple(weight.shape)}.")
 
 
 def _weights(x, weight):

@@ -1,20 +1,21 @@
 """How sure a score is, and how large it would be by chance: intervals and a test from resampled examples."""
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
 from keras import ops as K
 
-from keras_ls.ops.calibration import NAN_ADVICE, calibration_error, check_probabilities
+from keras_ls.ops._inputs import flatten_examples, probability_examples
+from keras_ls.ops.calibration import calibration_error
 from keras_ls.ops.checks import (
-    check_no_nan,
     check_outcomes,
     check_some_weight,
     checked_choice,
     checked_count,
     checked_fraction,
+    checked_function,
 )
-from keras_ls.ops.examples import flatten_examples
 
 
 class BootstrapInterval(NamedTuple):
@@ -22,8 +23,8 @@ class BootstrapInterval(NamedTuple):
 
     Attributes:
         estimate: the statistic of the examples themselves.
-        low: lower end of the interval.
-        high: upper end.
+        low: lower end of the interval, at most the estimate.
+        high: upper end, at least the estimate.
         standard_error: standard deviation of the statistic over the resamples.
     """
 
@@ -51,8 +52,19 @@ class CalibrationTest(NamedTuple):
     high: float
 
 
+MOST_RESAMPLES = 1_000_000
+
+
 def bootstrap_interval(
-    statistic, labels, probabilities, sample_weight=None, level=0.95, num_resamples=1000, seed=0, method="basic"
+    statistic,
+    labels,
+    probabilities,
+    sample_weight=None,
+    level=0.95,
+    num_resamples=1000,
+    seed=0,
+    method="basic",
+    axis=-1,
 ) -> BootstrapInterval:
     """Bootstrap confidence interval of a score, for examples drawn anew with replacement.
 
@@ -60,16 +72,19 @@ def bootstrap_interval(
     so that no predictions are copied. With `q_a` the quantile of the resampled statistics and `t` the statistic itself:
 
     - `method="basic"`: `[2t - q_(1+level)/2, 2t - q_(1-level)/2]`. A binned calibration error is biased upwards, of the
-      examples and, by about as much again, of the resamples; the reflection takes most of that bias out. The interval
-      still covers the true error somewhat less often than `level` says, and an end can lie outside the range of the
-      statistic.
+      examples and, by about as much again, of the resamples; the reflection takes most of that bias out. An end can lie
+      outside the range of the statistic.
     - `method="percentile"`: `[q_(1-level)/2, q_(1+level)/2]`. It stays in range; right for means such as accuracy, the
       Brier score and the NLL; for calibration errors too high, so that it may hardly ever cover the true one.
 
-    Whether a calibration error differs from 0 at all is for `calibration_test` to say, not for an interval.
+    Where t itself lies outside, as the reflection of a strongly biased statistic leaves it, the interval is extended to
+    t, which is then its end. That can only raise the coverage. Of ten bins, 300 to 5,000 examples and a true error of
+    .02 to .075, 95 % intervals of the basic method cover it in 80 to 92 % of all samples; a true error of 0 in half of
+    them. Whether a calibration error differs from 0 at all is for `calibration_test` to say, not for an interval.
 
-    Whole-number weights are counts: as many examples are drawn as they sum to, in proportion. Other weights stay with
-    their example, which is drawn whole, as likely as any other.
+    Whole-number weights are counts: as many examples are drawn as they sum to, in proportion, and memory does not grow
+    with them. Other weights stay with their example, which is drawn whole, as likely as any other; their scale says
+    nothing, and where they are all equal they are left out.
 
     For arrays, not inside a traced function. It takes as long as R + 1 statistics. Several times faster are a compiled
     statistic (`tf.function(ops.calibration_error, jit_compile=True)`, `jax.jit`), and hits and confidences as `[N]` in
@@ -85,6 +100,7 @@ def bootstrap_interval(
         num_resamples: R; more of them make the ends less random.
         seed: of the resamples.
         method: "basic" or "percentile".
+        axis: the class axis of `probabilities`, and of dense labels; the statistic gets it last.
 
     Returns:
         `(estimate, low, high, standard_error)`: floats, in the unit of the statistic.
@@ -106,11 +122,15 @@ def bootstrap_interval(
         Their Application", section 5.2, 1997.
     """
     level = checked_fraction("level", level)
-    checked_count("num_resamples", num_resamples)
+    checked_count("num_resamples", num_resamples, maximum=MOST_RESAMPLES)
+    checked_count("seed", seed, minimum=0)
+    checked_function("statistic", statistic)
     checked_choice("method", method, ["basic", "percentile"])
-    labels, probabilities, weight = _arrays(labels, probabilities, sample_weight)
+    labels, probabilities, weight = _arrays(*flatten_examples(labels, probabilities, sample_weight, axis=axis))
+    check_some_weight(weight)
     rng = np.random.default_rng(seed)
     if _are_counts(weight):
+        _check_drawable(weight.sum())
         draws, chances, carried = round(weight.sum()), weight / weight.sum(), np.ones_like(weight)
     else:
         kept = weight != 0
@@ -125,6 +145,7 @@ def bootstrap_interval(
     low, high = _range(resampled, level)
     if method == "basic":
         low, high = 2 * estimate - high, 2 * estimate - low
+    low, high = float(np.minimum(low, estimate)), float(np.maximum(high, estimate))  # NaN stays
     return BootstrapInterval(estimate, low, high, float(resampled.std()))
 
 
@@ -136,6 +157,7 @@ def calibration_test(
     level=0.95,
     num_resamples=1000,
     seed=0,
+    axis=-1,
 ) -> CalibrationTest:
     """Tests whether the predictions are calibrated: is their calibration error larger than chance makes it?
 
@@ -148,7 +170,9 @@ def calibration_test(
     Under calibration p is uniform, however few the examples and however biased the statistic. `expected` is the
     statistic's mean under calibration, the floor below which no measured value means much.
 
-    Whole-number weights are counts: each repetition draws a label of its own. Other weights belong to one label each.
+    Whole-number weights are counts: each repetition draws a label of its own. The statistic gets a row for each up to
+    K of them; of more it gets K rows, one for each class with how often that was drawn for its weight, so that memory
+    does not grow with the counts. Other weights belong to one label each, and their scale says nothing.
     For arrays, not inside a traced function; takes as long as R + 1 statistics.
 
     Args:
@@ -161,6 +185,7 @@ def calibration_test(
         level: probability of the range from `low` to `high`, in [0, 1).
         num_resamples: R; no p-value is below 1 / (1 + R).
         seed: of the labels drawn.
+        axis: the class axis of `probabilities`, and of dense labels; the statistic gets it last.
 
     Returns:
         `(statistic, p_value, expected, low, high)`: floats.
@@ -183,45 +208,76 @@ def calibration_test(
         Model Calibration in Classification", 2019. There the predictions are resampled too.
     """
     level = checked_fraction("level", level)
-    checked_count("num_resamples", num_resamples)
-    labels, p, weight = _arrays(labels, probabilities, sample_weight)
-    check_probabilities("`probabilities`", p, weight, "Pass logits through softmax first.")
+    checked_count("num_resamples", num_resamples, maximum=MOST_RESAMPLES)
+    checked_count("seed", seed, minimum=0)
+    checked_function("statistic", statistic)
+    labels, p, weight = _arrays(*probability_examples(labels, probabilities, sample_weight, axis))
     check_outcomes(labels, weight, binary=p.ndim == 1)
-    times = weight.astype("int64") if _are_counts(weight) else (weight != 0).astype("int64")
-    weight = np.ones(times.sum()) if _are_counts(weight) else weight[weight != 0]
-    labels, p = np.repeat(labels, times, axis=0), np.repeat(p, times, axis=0)
-    check_no_nan("probabilities", p, NAN_ADVICE)
+    labels, p, weight = labels[weight != 0], p[weight != 0], weight[weight != 0]
     labels = labels.argmax(axis=1) if labels.ndim == 2 else labels
-    rng = np.random.default_rng(seed)
-    observed = float(statistic(labels, p, sample_weight=weight))
-    drawn = np.array([float(statistic(y, p, sample_weight=weight)) for y in _draws(rng, p, num_resamples)])
+    rows, y, w, draws = _outcomes(labels, p, weight, np.random.default_rng(seed))
+    p = p[rows]
+    observed = float(statistic(y, p, sample_weight=w))
+    drawn = np.array([float(statistic(y, p, sample_weight=w)) for y, w in itertools.islice(draws, num_resamples)])
     # equal labels may sum in another order: what differs by rounding is equal
     as_large = int(np.sum(~(drawn < observed - 1e-6 * abs(observed))))
     p_value = (1 + as_large) / (1 + num_resamples) if np.isfinite(observed) else float("nan")
     return CalibrationTest(observed, p_value, float(drawn.mean()), *_range(drawn, level))
 
 
-def _arrays(labels, probabilities, sample_weight):
-    labels, probabilities, weight = flatten_examples(labels, probabilities, sample_weight)
-    check_some_weight(weight)
+def _arrays(labels, probabilities, weight):
+    """Examples in NumPy; equal weights that are no whole numbers are 1, which they say no more than."""
     labels, probabilities, weight = (K.convert_to_numpy(x) for x in (labels, probabilities, weight))
-    return labels, probabilities, weight.astype("float64")
+    weight = weight.astype("float64")
+    share = weight / weight.max()
+    return labels, probabilities, share if _are_counts(share) and not _are_counts(weight) else weight
 
 
 def _are_counts(weight):
     return bool((weight == np.floor(weight)).all())
 
 
-def _draws(rng, p, times):
-    """Labels drawn from predictions, `times` arrays one after the other."""
-    upper = p.astype("float64") if p.ndim == 1 else np.cumsum(p, axis=1, dtype="float64")
-    for _ in range(times):
-        chance = rng.random(len(p))
-        if p.ndim == 1:
-            yield (chance < upper).astype("int32")
-        else:
-            # the last class needs no comparison: whatever is not below it
-            yield (chance[:, None] * upper[:, -1:] >= upper[:, :-1]).sum(axis=1, dtype="int32")
+def _check_drawable(count):
+    if not count < 2.0**62:
+        raise ValueError(
+            f"Expected whole-number weights, which are counts, that sum to less than 2**62. Received: {count:.6g}. "
+            "Divide weights that are no counts by their sum."
+        )
+
+
+def _outcomes(labels, p, weight, rng):
+    """`(rows, labels, weight, draws)`: which example each row is, what was observed, and endless `(labels, weight)`.
+
+    An example that counts more often than there are classes has a row for each class, with how often it came.
+    """
+    p = np.clip(p.astype("float64"), 0, 1)
+    p = np.stack([1 - p, p], axis=1) if p.ndim == 1 else p / p.sum(axis=1, keepdims=True)
+    classes = p.shape[1]
+    counts = _are_counts(weight)
+    many = weight > classes if counts else np.zeros(len(weight), bool)
+    rows = np.repeat(np.arange(len(p)), np.minimum(weight, classes).astype("int64") if counts else 1)
+    grouped = many[rows]
+    # from the last class on: it needs no comparison, whatever is not in another is there
+    upper = np.cumsum(p[rows[~grouped]], axis=1)
+    times = weight[many]
+    _check_drawable(times.max(initial=0))
+    kinds = np.tile(np.arange(classes), len(times))
+
+    y, w = labels[rows], np.ones(len(rows)) if counts else weight
+    w[grouped] = np.where(y[grouped] == kinds, np.repeat(times, classes), 0)
+    y[grouped] = kinds
+
+    def draws():
+        while True:
+            y_drawn, w_drawn = np.empty(len(rows), "int32"), w.copy()
+            chance = rng.random((len(upper), 1))
+            y_drawn[~grouped] = (chance >= upper[:, :-1]).sum(axis=1, dtype="int32")
+            if len(times):
+                y_drawn[grouped] = kinds
+                w_drawn[grouped] = rng.multinomial(times.astype("int64"), p[many]).ravel()
+            yield y_drawn, w_drawn
+
+    return rows, y, w, draws()
 
 
 def _range(values, level):

@@ -2,14 +2,16 @@
 
 from keras import ops as K
 
-from keras_ls.ops.calibration import NAN_ADVICE, check_probabilities
-from keras_ls.ops.checks import check_no_nan, check_some_weight
-from keras_ls.ops.examples import confidence_and_accuracy, dropped, flatten_examples
+from keras_ls.ops._inputs import dropped, probability_examples
+from keras_ls.ops.example_weights import are_counts, number_of_examples
+from keras_ls.ops.examples import confidence_and_accuracy
 from keras_ls.ops.float64 import cumsum, divide_no_nan, segment_sum
 from keras_ls.ops.precision import at_least_float32, to_accumulation_dtype
 
+_MANY = 2.0**30  # examples: any more do not move the area
 
-def risk_coverage_area(labels, probabilities, sample_weight=None):
+
+def risk_coverage_area(labels, probabilities, sample_weight=None, axis=-1):
     """Area under the risk-coverage curve (AURC): the mean risk over all coverages.
 
     `AURC = 1/n Σ_{i=1}^{n} (errors among the i most confident) / i`. Examples of equal confidence cannot be told apart
@@ -19,8 +21,9 @@ def risk_coverage_area(labels, probabilities, sample_weight=None):
         labels: integers or dense targets; `[N]` in [0, 1] for P(y=1).
         probabilities: `[N, K]` or `[N]`; leading axes are flattened. Confidence is that of the predicted class:
             `max_k p_k`, or `max(p, 1 - p)`.
-        sample_weight: `[N]`, or None. An integer weight counts as that many examples, so that the scale matters: let
-            weights that are no counts sum to N.
+        sample_weight: `[N]`, or None. An integer weight counts as that many examples. Where any is no whole number, the
+            scale of the weights says nothing: they are made to sum to the number of those above 0.
+        axis: the class axis of `probabilities`, and of dense labels.
 
     Returns:
         A scalar in [0, 1], lower is better: 0 without errors, the error rate where confidence says nothing.
@@ -41,21 +44,19 @@ def risk_coverage_area(labels, probabilities, sample_weight=None):
         smoothing: Xia et al., "Towards Understanding Why Label Smoothing Degrades Selective Classification and How to
         Fix It", 2025.
     """
-    labels, probabilities, weight = flatten_examples(labels, probabilities, sample_weight)
-    check_probabilities("`probabilities`", probabilities, weight, "Pass logits through softmax first.")
+    labels, probabilities, weight = probability_examples(labels, probabilities, sample_weight, axis)
     confidence, accuracy = predicted_confidence_and_accuracy(labels, probabilities)
-    check_some_weight(weight)
-    check_no_nan("probabilities", dropped(confidence, weight), NAN_ADVICE)
     doubt = -to_accumulation_dtype(dropped(confidence, weight))
     # the doubt of each example stands for a group, which all that are equally confident are in; the others are empty
     group = K.searchsorted(K.sort(doubt), doubt, side="left")
+    examples = number_of_examples(weight)
     weight = to_accumulation_dtype(weight)
     failed = weight * dropped(1 - to_accumulation_dtype(accuracy), weight)
     groups = segment_sum(K.stack([weight, failed], axis=-1), K.cast(group, "int32"), K.shape(weight)[0])
-    return risk_coverage_area_of_groups(K.transpose(groups)) + 0 * K.sum(doubt)
+    return risk_coverage_area_of_groups(K.transpose(groups), examples) + 0 * K.sum(doubt)
 
 
-def risk_coverage_area_of_groups(statistics):
+def risk_coverage_area_of_groups(statistics, examples=None):
     """The area under the risk-coverage curve of groups of examples that cannot be told apart, most confident first.
 
     With s examples, e of them wrong, in a group, and b before it, f of them wrong:
@@ -63,6 +64,8 @@ def risk_coverage_area_of_groups(statistics):
 
     Args:
         statistics: `[2, G]`: the weight of each group, and the weight of its errors. Empty groups add nothing.
+        examples: n, how many examples the weights stand for. None for their sum where the groups hold whole numbers,
+            and otherwise for very many, as the scale of weights that are no counts says nothing.
 
     Returns:
         A scalar; 0 without examples.
@@ -71,10 +74,16 @@ def risk_coverage_area_of_groups(statistics):
         Two right, then three of which one is wrong: `(0 + 0 + (1/3)/3 + (2/3)/4 + 1/5) / 5`.
 
         >>> import keras_ls as kls
-        >>> round(float(kls.ops.risk_coverage_area_of_groups([[2.0, 3.0], [0.0, 1.0]])), 6)
+        >>> from keras_ls.ops.selective import risk_coverage_area_of_groups
+        >>> round(float(risk_coverage_area_of_groups([[2.0, 3.0], [0.0, 1.0]])), 6)
         0.095556
     """
     size, failed = K.unstack(to_accumulation_dtype(statistics), 2)
+    total = K.sum(size)
+    if examples is None:
+        examples = K.where(are_counts(size), total, K.full_like(total, _MANY))
+    scale = divide_no_nan(to_accumulation_dtype(examples), total)
+    size, failed = scale * size, scale * failed
     covered = cumsum(size)
     before, failed_before = covered - size, cumsum(failed) - failed
     rate = divide_no_nan(failed, size)

@@ -7,9 +7,9 @@ smoothed there through their Fourier series.
 import numpy as np
 from keras import ops as K
 
-from keras_ls.ops.calibration import NAN_ADVICE
-from keras_ls.ops.checks import check_no_nan, check_some_weight, check_unit_interval, checked_positive
-from keras_ls.ops.examples import confidence_and_accuracy, dropped, flatten_examples
+from keras_ls.ops._inputs import dropped, probability_examples
+from keras_ls.ops.checks import checked_positive
+from keras_ls.ops.examples import confidence_and_accuracy
 from keras_ls.ops.float64 import divide_no_nan, segment_sum
 from keras_ls.ops.precision import accumulation_dtype, to_accumulation_dtype
 
@@ -19,7 +19,7 @@ LEAST_BANDWIDTH = 2 / NODES
 STEPS = 9
 
 
-def smooth_calibration_error(labels, probabilities, bandwidth=None, sample_weight=None):
+def smooth_calibration_error(labels, probabilities, bandwidth=None, sample_weight=None, axis=-1):
     """Smooth calibration error (smECE): of the top label for `[N, K]`, of P(y=1) for `[N]`.
 
     `smECE_σ = ∫_0^1 |1/n Σ_i w_i (y_i - f_i) K_σ(t, f_i)| dt` for the Gaussian kernel K of standard deviation σ,
@@ -33,7 +33,8 @@ def smooth_calibration_error(labels, probabilities, bandwidth=None, sample_weigh
         labels: integers or dense targets; `[N]` in [0, 1] for P(y=1).
         probabilities: `[N, K]` or `[N]`; leading axes are flattened.
         bandwidth: σ of at least 2h, or None for σ*.
-        sample_weight: `[N]`, or None.
+        sample_weight: `[N]`, or None; the scale of the weights says nothing.
+        axis: the class axis of `probabilities`, and of dense labels.
 
     Returns:
         A scalar in [0, 1]: a difference of probabilities.
@@ -52,11 +53,8 @@ def smooth_calibration_error(labels, probabilities, bandwidth=None, sample_weigh
         Błasiok and Nakkiran, "Smooth ECE: Principled Reliability Diagrams via Kernel Smoothing", 2024.
     """
     bandwidth = checked_bandwidth(bandwidth)
-    labels, probabilities, weight = flatten_examples(labels, probabilities, sample_weight)
+    labels, probabilities, weight = probability_examples(labels, probabilities, sample_weight, axis)
     confidence, accuracy = confidence_and_accuracy(labels, probabilities)
-    check_some_weight(weight)
-    check_no_nan("probabilities", dropped(confidence, weight), NAN_ADVICE)
-    check_unit_interval("`probabilities`", dropped(confidence, weight), "Pass logits through softmax first.")
     return smooth_calibration_error_of_nodes(node_statistics(confidence, accuracy, weight), bandwidth)
 
 
@@ -72,11 +70,13 @@ def node_statistics(confidence, accuracy, weight):
         weight: `[N]`; an example of weight 0 is dropped, whatever its values. None: all count 1.
 
     Returns:
-        `[16385]`: weight · (accuracy - confidence) at each node, then the sum of the weight; float64 (float32 on JAX).
+        `[16385]`: weight · (accuracy - confidence) at each node, then the sum of the weight, all in the scale of the
+        weights; float64 (float32 on JAX).
 
     Examples:
         >>> import keras_ls as kls
-        >>> statistics = kls.ops.node_statistics([0.5], [1.0], [2.0])  # half-way between two nodes
+        >>> from keras_ls.ops.smooth_calibration import node_statistics
+        >>> statistics = node_statistics([0.5], [1.0], [2.0])  # half-way between two nodes
         >>> [float(v) for v in statistics[8191:8193]], float(statistics[-1])
         ([0.5, 0.5], 2.0)
     """
@@ -99,7 +99,7 @@ def smooth_calibration_error_of_nodes(statistics, bandwidth=None):
     """The smooth calibration error of residuals at the nodes.
 
     Args:
-        statistics: as `node_statistics` returns them.
+        statistics: as `node_statistics` returns them; the error does not depend on their scale.
         bandwidth: σ, or None for that which is its own error.
 
     Returns:
@@ -107,8 +107,10 @@ def smooth_calibration_error_of_nodes(statistics, bandwidth=None):
 
     Examples:
         >>> import keras_ls as kls
-        >>> statistics = kls.ops.node_statistics([0.7, 0.7], [0.0, 1.0], [1.0, 1.0])
-        >>> round(float(kls.ops.smooth_calibration_error_of_nodes(statistics)), 6)
+        >>> from keras_ls.ops.smooth_calibration import smooth_calibration_error_of_nodes
+        >>> from keras_ls.ops.smooth_calibration import node_statistics
+        >>> statistics = node_statistics([0.7, 0.7], [0.0, 1.0], [1.0, 1.0])
+        >>> round(float(smooth_calibration_error_of_nodes(statistics)), 6)
         0.2
     """
     statistics = to_accumulation_dtype(statistics)

@@ -4,8 +4,9 @@ from typing import Any, NamedTuple
 
 from keras import ops as K
 
-from keras_ls.ops.checks import check_no_nan
-from keras_ls.ops.examples import dropped, flatten_examples
+from keras_ls.ops._inputs import dropped, flatten_examples
+from keras_ls.ops._tensors import as_tensor
+from keras_ls.ops.checks import check_no_nan, check_some_weight, concrete
 from keras_ls.ops.float64 import matmul, mean
 from keras_ls.ops.precision import to_accumulation_dtype
 
@@ -38,7 +39,7 @@ def estimate_smoothing(logits, labels, sample_weight=None) -> SmoothingEstimate:
     Args:
         logits: `[N, K]`, on training data.
         labels: integers `[N]`, or one-hot `[N, K]`.
-        sample_weight: `[N]`, or None.
+        sample_weight: `[N]`, or None; the scale of the weights says nothing.
 
     Returns:
         `SmoothingEstimate` of scalars; float64 (float32 on JAX).
@@ -60,6 +61,7 @@ def estimate_smoothing(logits, labels, sample_weight=None) -> SmoothingEstimate:
     left = matmul(K.transpose(labels - K.softmax(logits, axis=-1)), share)
     asked = matmul(K.transpose(labels - 1 / logits.shape[-1]), share)
     product, square = K.sum(left * asked), K.sum(asked * asked)
+    _check_defined(square, "They are all equal, or too large to be squared.")
     return SmoothingEstimate(product / square, product / K.sqrt(K.sum(left * left) * square))
 
 
@@ -72,7 +74,7 @@ def wrong_logit_variance(logits, labels, sample_weight=None):
     Args:
         logits: `[N, K]`.
         labels: integers `[N]`, or one-hot `[N, K]`.
-        sample_weight: `[N]`, or None.
+        sample_weight: `[N]`, or None; the scale of the weights says nothing.
 
     Returns:
         A scalar, at least 0; float64 (float32 on JAX).
@@ -96,17 +98,28 @@ def wrong_logit_variance(logits, labels, sample_weight=None):
     middle = K.sum(wrong * logits, axis=-1) / count
     variance = K.sum(wrong * K.square(logits - middle[:, None]), axis=-1) / count
     gap = K.sum(labels * logits, axis=-1) - middle
-    return K.sum(weight * variance) / K.sum(weight * gap * gap)
+    squares = K.sum(weight * gap * gap)
+    _check_defined(
+        squares, "The label's lies on the mean of the others in every row, or they are too large to be squared."
+    )
+    return K.sum(weight * variance) / squares
 
 
 def _examples(labels, logits, sample_weight):
     """One-hot labels, finite logits and weights, wide enough for sums."""
-    logits = K.convert_to_tensor(logits)
+    logits = as_tensor("logits", logits)
     if len(logits.shape) != 2 or logits.shape[-1] < 2:
         raise ValueError(f"Expected `logits` [N, K] with K ≥ 2. Received: shape {tuple(logits.shape)}.")
     labels, logits, weight = flatten_examples(labels, logits, sample_weight)
+    check_some_weight(weight)
     logits = to_accumulation_dtype(dropped(logits, weight[:, None]))
     check_no_nan("logits", logits - logits, "They must be finite: infinite logits (inf - inf) have no variance.")
     if len(labels.shape) == 1:
         labels = K.one_hot(K.cast(labels, "int32"), logits.shape[-1])
     return K.cast(labels, logits.dtype), logits, K.cast(weight, logits.dtype)
+
+
+def _check_defined(square, why):
+    known = concrete(square)
+    if known is not None and not 0 < known < float("inf"):
+        raise ValueError(f"Expected `logits` that differ. Received: a sum of squares of {known:g}. {why}")

@@ -2,22 +2,27 @@
 
 from keras import ops as K
 
-from keras_ls.ops.checks import checked_positive
+from keras_ls.ops._tensors import checked_logit_pair, checked_logits
+from keras_ls.ops.checks import checked_flag
 from keras_ls.ops.float64 import mean
 from keras_ls.ops.precision import at_least_float32, few_epsilons
 
 
-def standardize_logits(logits):
+def standardize_logits(logits, axis=-1):
     """Each logit vector with mean 0 and standard deviation 1.
 
     `Z(z) = (z - mean z) / σ(z)`, with `σ² = 1/K Σ_k (z_k - mean z)²`. Logits that are all equal give zeros. The
     authors' code divides by K - 1 in σ² and adds 1e-7 to σ; the formula here is the paper's.
 
     Args:
-        logits: `[..., K]`.
+        logits: `[..., K]`, or K along `axis`.
+        axis: the class axis.
 
     Returns:
-        `[..., K]`, at least float32.
+        The shape of `logits`, at least float32.
+
+    Raises:
+        ValueError: for logits that are not finite.
 
     Examples:
         >>> import keras_ls as kls
@@ -27,7 +32,12 @@ def standardize_logits(logits):
     Reference:
         Sun et al., "Logit Standardization in Knowledge Distillation", 2024.
     """
-    logits = at_least_float32(logits)
+    logits = standardized(checked_logits("logits", logits, axis, finite=True))
+    return logits if axis == -1 else K.moveaxis(logits, -1, axis)
+
+
+def standardized(logits):
+    """`standardize_logits` of checked logits, classes last."""
     centered = center_logits(logits)
     variance = _row_mean(centered * centered)
     # but for rounding, which must not be blown up to a deviation of 1; NaN is not equal
@@ -36,12 +46,11 @@ def standardize_logits(logits):
 
 
 def center_logits(logits):
-    """Each logit vector less its mean: `z - 1/K Σ_k z_k`, at least float32."""
-    logits = at_least_float32(logits)
+    """Each logit vector less its mean: `z - 1/K Σ_k z_k`."""
     return logits - _row_mean(logits)
 
 
-def squared_logit_error(teacher_logits, student_logits, center=False, standardize=False):
+def squared_logit_error(teacher_logits, student_logits, center=False, standardize=False, axis=-1):
     """`½ Σ_k (z_s - z_t)_k²`, per example.
 
     Args:
@@ -49,9 +58,13 @@ def squared_logit_error(teacher_logits, student_logits, center=False, standardiz
         student_logits: `[..., K]`.
         center: whether each logit vector first gets mean 0, as the softmax does not see its mean.
         standardize: whether it first gets mean 0 and standard deviation 1.
+        axis: the class axis.
 
     Returns:
-        Squared units of logits, of the shape of the logits without the last axis; at least float32.
+        Squared units of logits, of the shape of the logits without `axis`; at least float32.
+
+    Raises:
+        ValueError: for logits that are not finite, or of two shapes.
 
     Examples:
         >>> import keras_ls as kls
@@ -63,16 +76,20 @@ def squared_logit_error(teacher_logits, student_logits, center=False, standardiz
     Reference:
         Ba and Caruana, "Do Deep Nets Really Need to Be Deep?", 2014.
     """
-    form = standardize_logits if standardize else center_logits if center else at_least_float32
+    center, standardize = checked_flag("center", center), checked_flag("standardize", standardize)
+    teacher, student = checked_logit_pair(teacher_logits, student_logits, axis, finite=True)
+    return squared_error_core(teacher, student, center, standardize)
+
+
+def squared_error_core(teacher_logits, student_logits, center=False, standardize=False):
+    """`squared_logit_error` of checked logits of one dtype, classes last."""
+    form = standardized if standardize else center_logits if center else at_least_float32
     return K.sum(K.square(form(student_logits) - form(teacher_logits)), axis=-1) / 2
 
 
-def softened(logits, temperature=1.0, standardize=False, name="temperature"):
-    """Logits over T (a number, which is checked, or a scalar tensor), at least float32; standardized first if asked."""
-    logits = standardize_logits(logits) if standardize else at_least_float32(logits)
-    return logits / (
-        K.cast(temperature, logits.dtype) if K.is_tensor(temperature) else checked_positive(name, temperature)
-    )
+def softened(logits, temperature=1.0, standardize=False):
+    """Checked logits over T, a number or a scalar tensor; standardized first if asked."""
+    return (standardized(logits) if standardize else logits) / K.cast(temperature, logits.dtype)
 
 
 def _row_mean(x):

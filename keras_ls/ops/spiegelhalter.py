@@ -5,11 +5,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops as K
 
-from keras_ls.ops.calibration import NAN_ADVICE, check_probabilities
-from keras_ls.ops.checks import check_no_nan, check_outcomes, check_some_weight
-from keras_ls.ops.examples import dropped, flatten_examples
+from keras_ls.ops._inputs import dropped, pick, probability_examples
+from keras_ls.ops.checks import check_outcomes
+from keras_ls.ops.example_weights import are_counts, to_counts
 from keras_ls.ops.precision import at_least_float32, to_accumulation_dtype
-from keras_ls.ops.smoothing import pick
 
 # Keras before 3.15 has no erfc: there a p-value below 1e-16 is 0
 _erfc = getattr(K, "erfc", None) or (lambda x: 1 - K.erf(x))
@@ -29,7 +28,7 @@ class SpiegelhalterTest(NamedTuple):
     p_value: Any
 
 
-def spiegelhalter_test(labels, probabilities, sample_weight=None) -> SpiegelhalterTest:
+def spiegelhalter_test(labels, probabilities, sample_weight=None, axis=-1) -> SpiegelhalterTest:
     """Tests calibration by the distance of the Brier score from its expectation under the predictions.
 
     An outcome drawn from the prediction p has a Brier score `Σ_k p_k² - 2 p_y + 1` of mean `1 - Σ_k p_k²` and of
@@ -42,12 +41,14 @@ def spiegelhalter_test(labels, probabilities, sample_weight=None) -> Spiegelhalt
     two-sided: a z far below 0 means predictions that are less sure than they could be, and they are not calibrated
     either. Errors of both signs can cancel in z, so that a large p-value proves nothing.
 
-    Whole-number weights are counts: `v = w`. Other weights belong to one outcome each: `v = w²`.
+    Whole-number weights are counts: `v = w`. Other weights belong to one outcome each, `v = w²`, and their scale says
+    nothing.
 
     Args:
         labels: integers or one-hot targets; `[N]` of 0 and 1 for P(y=1).
         probabilities: `[N, K]`, divided by their sum, or `[N]`; leading axes are flattened.
         sample_weight: `[N]`, or None.
+        axis: the class axis of `probabilities`, and of dense labels.
 
     Returns:
         `(statistic, p_value)`, scalars: z, and the probability of one as far from 0. Without any information (every
@@ -70,15 +71,12 @@ def spiegelhalter_test(labels, probabilities, sample_weight=None) -> Spiegelhalt
     Reference:
         Spiegelhalter, "Probabilistic Prediction in Patient Management and Clinical Trials", 1986.
     """
-    labels, probabilities, weight = flatten_examples(labels, probabilities, sample_weight)
-    check_probabilities("`probabilities`", probabilities, weight, "Pass logits through softmax first.")
-    check_some_weight(weight)
+    labels, probabilities, weight = probability_examples(labels, probabilities, sample_weight, axis)
     check_outcomes(labels, weight, binary=len(probabilities.shape) == 1)
     p = to_accumulation_dtype(at_least_float32(probabilities))
     if len(p.shape) == 1:
         p = K.stack([1 - p, p], axis=-1)
     p = dropped(p, weight[:, None])
-    check_no_nan("probabilities", p, NAN_ADVICE)
     total = K.sum(p, axis=-1, keepdims=True)
     p = p / K.where(weight[:, None] == 0, K.ones_like(total), total)
     expected = K.sum(p * p, axis=-1, keepdims=True)
@@ -88,9 +86,9 @@ def spiegelhalter_test(labels, probabilities, sample_weight=None) -> Spiegelhalt
     deviation = K.where(K.logical_and(alike, K.abs(deviation) <= rounding), 0 * deviation, deviation)
     if len(labels.shape) == 2:
         labels = K.argmax(labels, axis=-1)
-    weight = to_accumulation_dtype(weight)
+    counts = are_counts(weight)
+    weight = to_counts(weight)  # whose squares are within the range of any dtype
     excess = K.sum(weight * dropped(pick(deviation, labels), weight))
-    counts = K.all(weight == K.floor(weight))
     variance = K.sum(K.where(counts, weight, weight * weight) * K.sum(p * K.square(deviation), axis=-1))
     nothing = excess == 0
     z = excess / K.where(nothing, K.ones_like(variance), K.sqrt(variance))

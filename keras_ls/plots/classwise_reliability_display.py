@@ -4,10 +4,13 @@ import math
 
 import numpy as np
 
+from keras_ls.ops._inputs import flatten_examples
 from keras_ls.ops._logits import LogitsCheck
-from keras_ls.ops.calibration import NAN_ADVICE, checked_calibration_options
+from keras_ls.ops._tensors import NAN_ADVICE
+from keras_ls.ops.calibration import checked_calibration_options
 from keras_ls.ops.checks import check_no_nan, check_some_weight, check_unit_interval, checked_count, concrete
-from keras_ls.ops.examples import flatten_examples, to_probabilities
+from keras_ls.ops.example_weights import to_effective_counts
+from keras_ls.ops.examples import to_probabilities
 from keras_ls.plots.canvas import LABEL_SIZE, TICK_SIZE, own_or_given
 from keras_ls.plots.reliability_bins import bins_of_examples
 from keras_ls.plots.reliability_display import ReliabilityDisplay
@@ -88,7 +91,7 @@ class ClasswiseReliabilityDisplay:
             binning: "uniform" or "quantile".
             closed: the side on which a bin includes its edge, "left" or "right".
             from_logits: whether softmax is still to be applied.
-            sample_weight: `[N]`, or None.
+            sample_weight: `[N]`, or None, as for a single diagram.
             ax: matplotlib axes, in whose place the panels are drawn; None for a figure of its own.
 
         Returns:
@@ -199,7 +202,7 @@ def _examples(labels, logits, from_logits, sample_weight):
     labels, weight, p = (concrete(array)[kept] for array in (labels, weight, to_probabilities(logits, from_logits)))
     check_no_nan("logits" if from_logits else "probabilities", p, NAN_ADVICE)
     check_unit_interval("`probabilities`", p, "Pass `from_logits=True` for logits.")
-    return labels, weight, p
+    return labels, to_effective_counts(weight), p
 
 
 def _checked_classes(classes, size):

@@ -3,10 +3,13 @@
 import numpy as np
 from scipy.special import betaincinv
 
+from keras_ls.ops._inputs import flatten_examples
+from keras_ls.ops._tensors import NAN_ADVICE
 from keras_ls.ops.binning import bin_statistics, quantile_bin_index, uniform_bin_index
-from keras_ls.ops.calibration import NAN_ADVICE, checked_calibration_options
+from keras_ls.ops.calibration import checked_calibration_options
 from keras_ls.ops.checks import check_no_nan, check_some_weight, check_unit_interval, concrete
-from keras_ls.ops.examples import confidence_and_accuracy, flatten_examples, to_probabilities
+from keras_ls.ops.example_weights import to_effective_counts
+from keras_ls.ops.examples import confidence_and_accuracy, to_probabilities
 
 
 def bins_of_predictions(labels, logits, num_bins, binning, closed, from_logits, sample_weight):
@@ -17,7 +20,10 @@ def bins_of_predictions(labels, logits, num_bins, binning, closed, from_logits, 
 
 
 def examples_of_predictions(labels, logits, from_logits, sample_weight):
-    """Returns `(confidence, accuracy, weight)`, NumPy `[M]`, of the predictions whose weight is not 0."""
+    """Returns `(confidence, accuracy, weight)`, NumPy `[M]`, of the predictions whose weight is not 0.
+
+    The weights are as `to_effective_counts` has them.
+    """
     labels, logits, weight = flatten_examples(labels, logits, sample_weight)
     check_some_weight(weight)
     arrays = (*confidence_and_accuracy(labels, to_probabilities(logits, from_logits)), weight)
@@ -25,7 +31,7 @@ def examples_of_predictions(labels, logits, from_logits, sample_weight):
     confidence, accuracy, weight = (concrete(array)[kept] for array in arrays)
     check_no_nan("logits" if from_logits else "probabilities", confidence, NAN_ADVICE)
     check_unit_interval("`probabilities`", confidence, "Pass `from_logits=True` for logits.")
-    return confidence, accuracy, weight
+    return confidence, accuracy, to_effective_counts(weight)
 
 
 def bins_of_examples(confidence, accuracy, weight, num_bins, binning, closed):

@@ -67,7 +67,8 @@ class ReliabilityComparisonDisplay:
 
         Args:
             predictions: a dictionary from names to `(labels, logits)` or `(labels, logits, sample_weight)`: labels
-                integers `[N]` or dense `[N, K]`, logits `[N, K]`, or both `[N]` for P(y=1).
+                integers `[N]` or dense `[N, K]`, logits `[N, K]`, or both `[N]` for P(y=1). Weights count as for a
+                single diagram.
             num_bins: B ≥ 1.
             binning: "uniform" or "quantile".
             closed: the side on which a bin includes its edge, "left" or "right".

@@ -38,7 +38,7 @@ class ReliabilityDisplay:
     `ECE = Σ_m n_m/n |acc_m - conf_m|`. With `smooth`, a curve that needs no bins replaces the bars.
 
     Args:
-        weight: `[B]`, the number (or total weight) of the examples in each bin.
+        weight: `[B]`, the number of the examples in each bin; the intervals take it for a count.
         accuracy: `[B]`, their mean accuracy; NaN where a bin is empty.
         confidence: `[B]`, their mean confidence; NaN where a bin is empty.
         edges: `[B + 1]`, ascending from bin to bin, in [0, 1].
@@ -128,7 +128,9 @@ class ReliabilityDisplay:
                 highest).
             closed: the side on which a bin includes its edge, "left" or "right".
             from_logits: whether softmax (or sigmoid) is still to be applied.
-            sample_weight: `[N]`, or None. An integer weight counts as that many examples.
+            sample_weight: `[N]`, or None. An integer weight counts as that many examples. Where any is no whole number,
+                the scale of the weights says nothing: they are made to sum to Kish's effective sample size
+                `(Σ w)² / Σ w²`, which is the number of examples where all are equal.
             name: the title of the panel.
             density: whether to show the shares of 100 cells instead of those of the bins.
             smooth: whether to draw a smooth curve instead of bars. It is off the diagonal by the mean of accuracy less

@@ -31,7 +31,7 @@ def smooth_reliability(confidence, accuracy, weight, resamples, seed):
     Args:
         confidence: c, `[M]`.
         accuracy: a, `[M]`.
-        weight: w, `[M]`, above 0.
+        weight: w, `[M]`, above 0, in examples.
         resamples: of the band, drawn with the total weight for a count; 0 for none.
         seed: of the resamples.
 
@@ -107,7 +107,7 @@ def _resampled(n, hits, resamples, seed):
     occurring = np.flatnonzero(kinds)
     counts = np.zeros((resamples, kinds.size))
     chance = kinds[occurring] / kinds.sum()
-    size = max(1, round(n.sum()))
+    size = min(max(1, round(n.sum())), 1 << 53)  # more are known exactly
     counts[:, occurring] = np.random.default_rng(seed).multinomial(size, chance, resamples) * (n.sum() / size)
     hits, misses = counts.reshape(resamples, 2, -1).transpose(1, 0, 2)
     return np.stack([hits + misses, hits])

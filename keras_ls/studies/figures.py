@@ -3,7 +3,7 @@
 import io
 
 from keras_ls import plots
-from keras_ls.files import write_beside
+from keras_ls.files import checked_file_name, write_beside
 from keras_ls.plots.canvas import unseen_figure
 
 WIDTH = {
@@ -67,7 +67,13 @@ def draw(figure):
 def png(figure, dpi=140):
     """The figure as PNG bytes."""
     buffer = io.BytesIO()
-    draw(figure).savefig(buffer, format="png", dpi=dpi, bbox_inches="tight", pad_inches=0.1)
+    try:
+        draw(figure).savefig(buffer, format="png", dpi=dpi, bbox_inches="tight", pad_inches=0.1)
+    except Exception as error:  # of matplotlib, on data that no study writes
+        raise ValueError(
+            f"Expected the data of a figure that can be drawn. Received: those of {figure.name!r} ({error}). Run the "
+            "study again."
+        ) from error
     return buffer.getvalue()
 
 
@@ -75,7 +81,7 @@ def save_figures(result, directory):
     """Writes each figure of a result as `directory/NAME.png` and returns the paths."""
     paths = []
     for figure in result.figures:
-        path = directory / f"{figure.name}.png"
+        path = directory / f"{checked_file_name('figure', figure.name)}.png"
         content = png(figure)
         write_beside(path, lambda p, content=content: p.write_bytes(content))
         paths.append(path)

@@ -8,9 +8,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_ls import calibrators, ops
+from keras_ls.ops._inputs import flatten_examples
 from keras_ls.ops._logits import are_probabilities, probabilities_to_logits
+from keras_ls.ops.calibration import squared_distance
 from keras_ls.ops.checks import check_unit_interval, checked_choice, checked_count
-from keras_ls.ops.examples import as_two_classes, confidence_and_accuracy, flatten_examples, to_probabilities
+from keras_ls.ops.examples import as_two_classes, confidence_and_accuracy, to_probabilities
 from keras_ls.plots.reliability_bins import bins_of_predictions
 
 AS_GIVEN = "as given"
@@ -137,7 +139,7 @@ class Recalibration:
         hits = ((p > 0.5) == (labels > 0.5)).astype("float32") if p.ndim == 1 else accuracy
         nll = ops.smoothed_crossentropy(*as_two_classes(labels, logits, from_logits=True), 0.0)
         scores = {name: self._mean(v) for name, v in (("accuracy", hits), ("nll", nll))}
-        scores["brier"] = self._mean(ops.squared_distance(labels, p))
+        scores["brier"] = self._mean(squared_distance(labels, p))
         # of confidences and hits: the same as of all classes, and quicker
         for name in ("ece", "ece_quantile", "smooth"):
             scores[name] = self._interval(self._errors[name], accuracy, confidence)

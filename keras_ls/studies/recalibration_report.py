@@ -51,9 +51,10 @@ def compare(study, found, fingerprints):
         ERRORS,
         (
             f"ECE with {study.num_bins} equal-width bins of {what}, adaptive ECE with as many equal-mass bins, "
-            "smECE without bins, class-wise ECE the mean over classes. An estimate is too high by chance, "
-            "which its interval is not: what lies above the interval means nothing. p is of a test whether the "
-            "predictions are calibrated (ECE, labels drawn from the predictions): near 0, they are not."
+            "smECE without bins, class-wise ECE the mean over classes. An estimate is too high by chance, and its "
+            "interval lies where the error is after that bias is taken out, extended to the estimate where it would "
+            "end below. p is of a test whether the predictions are calibrated (ECE, labels drawn from the "
+            "predictions): near 0, they are not."
         ),
     )
     config = {key: getattr(study, key) for key in ("source", "folds", "num_bins", "num_resamples", "seed", "names")}

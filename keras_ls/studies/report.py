@@ -4,7 +4,7 @@ import base64
 import html
 import pathlib
 
-from keras_ls.files import write_beside
+from keras_ls.files import printable, write_beside
 from keras_ls.studies.figures import png
 from keras_ls.studies.result import StudyResult
 
@@ -34,16 +34,25 @@ def read_results(directory):
     """The results in a directory, by study name.
 
     Raises:
-        ValueError: when there are none, or one cannot be read.
+        ValueError: when there are none, or one cannot be read; the error names the file and the field.
     """
     directory = pathlib.Path(directory)
     paths = [path for name in ORDER if (path := directory / f"{name}.json").exists()]
     if not paths:
         raise ValueError(
-            f"Expected a directory that keras-ls wrote results to. Received: {directory}, without any of "
+            f"Expected a directory that keras-ls wrote results to. Received: {printable(directory)}, without any of "
             f"{', '.join(f'{name}.json' for name in ORDER)}."
         )
-    return {result.study: result for result in map(StudyResult.load, paths)}
+    results = {}
+    for path in paths:
+        result = StudyResult.load(path)
+        if result.study != path.stem:
+            raise ValueError(
+                f"Expected the result of the study {path.stem} in {printable(path)}. Received: that of {result.study}. "
+                "Name the file after its study."
+            )
+        results[result.study] = result
+    return results
 
 
 def write_report(results, directory):
@@ -79,11 +88,12 @@ def _section(result):
         for figure in result.figures
     )
     facts = result.provenance
+    warning = f'<p class="no"><b>{html.escape(result.warning)}</b></p>' if result.warning else ""
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     data = ", ".join(f"{name} {fingerprint[:12]}" for name, fingerprint in facts["data"].items())
     seeds = ", ".join(map(str, facts["seeds"]))
     return (
-        f"<section><h2>{html.escape(result.study.capitalize())}</h2>{figures}{tables}{_directions(result)}"
+        f"<section><h2>{html.escape(result.study.capitalize())}</h2>{warning}{figures}{tables}{_directions(result)}"
         f"<footer>Command: <code>{html.escape(facts['command'])}</code>. Seeds: {seeds}. "
         f"Data (SHA-256): {html.escape(data)}. Versions: {html.escape(versions)}.</footer></section>"
     )

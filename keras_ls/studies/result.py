@@ -4,9 +4,11 @@ import dataclasses
 import json
 import platform
 import sys
+import warnings
 
-from keras_ls.files import write_beside
+from keras_ls.files import printable, write_beside
 from keras_ls.ops.checks import checked_choice
+from keras_ls.studies.saved_result import check_facts, checksum, parse
 
 FORMAT = 1
 
@@ -59,6 +61,7 @@ class StudyResult:
         provenance: command, versions, seeds, data fingerprint.
         title: of a report of its own; None for a section of the studies' report.
         about: a paragraph under that title.
+        warning: what a reader must know of the file: that it is not as the study wrote it. None for nothing.
     """
 
     study: str
@@ -70,31 +73,45 @@ class StudyResult:
     provenance: dict
     title: str | None = None
     about: str | None = None
+    warning: str | None = None
 
     def save(self, path):
-        """Writes JSON beside and renames it."""
+        """Writes JSON, with a checksum of its content, beside and renames it."""
         facts = {"format": FORMAT, **dataclasses.asdict(self)}
-        text = json.dumps(facts, indent=1, allow_nan=False, default=_plain)
+        facts = json.loads(json.dumps(facts, allow_nan=False, default=_plain))
+        text = json.dumps(facts | {"checksum": checksum(facts)}, indent=1, allow_nan=False)
         write_beside(path, lambda p: p.write_text(text, encoding="utf-8"))
 
     @classmethod
     def load(cls, path):
-        """Reads what `save` wrote.
+        """Reads what `save` wrote; warns where the content is not what it was then.
+
+        A file whose checksum differs is told by a warning and by `warning`, which is printed, goes into reports, and
+        stays when the result is saved again. A file without a checksum, of an earlier version, is read as it is.
 
         Raises:
-            ValueError: for a file that is not such a result.
+            ValueError: for a file that is not such a result; the error names the file and the field.
         """
         try:
-            facts = json.loads(path.read_text(encoding="utf-8"))
-            checked_choice("format", facts.pop("format"), [FORMAT])
-            facts["tables"] = tuple(Table(**table) for table in facts["tables"])
-            facts["figures"] = tuple(Figure(**figure) for figure in facts["figures"])
-            return cls(**facts)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            facts, intact = parse(path.read_text(encoding="utf-8"))
+            checked_choice("format", facts.pop("format", None), [FORMAT])
+            check_facts(facts)
+        except (OSError, RecursionError, ValueError) as error:
+            said = "nested too deeply" if isinstance(error, RecursionError) else error
             raise ValueError(
-                f"Expected the result of a study, written by `keras-ls run`. Received: {path} ({error}). "
+                f"Expected the result of a study, written by `keras-ls run`. Received: {printable(path)} ({said}) "
                 "Run the study again."
             ) from error
+        if intact is False:
+            facts["warning"] = (
+                f"{path.name} is not as the study wrote it: its checksum differs, as it was edited by hand or damaged. "
+                "Its numbers may not be those of the study; run it again."
+            )
+        if facts.get("warning"):
+            warnings.warn(facts["warning"], UserWarning, stacklevel=2)
+        facts["tables"] = tuple(Table(**table) for table in facts["tables"])
+        facts["figures"] = tuple(Figure(**figure) for figure in facts["figures"])
+        return cls(**facts)
 
 
 def provenance(fingerprints, seeds, command=None):
@@ -112,7 +129,7 @@ def provenance(fingerprints, seeds, command=None):
 
     names = ["keras_ls", "keras", "tensorflow", "numpy", "scikit-learn"]
     return {
-        "command": command or " ".join(["keras-ls", *sys.argv[1:]]),
+        "command": printable(command or " ".join(["keras-ls", *sys.argv[1:]])),
         "versions": {"python": platform.python_version()} | {n: importlib.metadata.version(n) for n in names},
         "seeds": list(seeds),
         "data": dict(fingerprints),

@@ -157,3 +157,20 @@ def test_progress_is_shown_on_demand(capsys):
     assert "2/2" in capsys.readouterr().out  # of 256 examples each
     with pytest.raises(ValueError, match=r"`verbose` to be one of 'auto', 0, 1. Received: 2"):
         TemperatureScaling().fit(model, (logits, labels), verbose=2)
+
+
+@every
+@pytest.mark.tensorflow
+def test_a_dataset_that_repeats(make):
+    import tensorflow as tf
+
+    x = np.random.default_rng(0).normal(size=(40, 3)).astype("float32")
+    y = np.random.default_rng(1).integers(3, size=40)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Identity()])
+    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(10).repeat()
+    with pytest.raises(
+        ValueError, match=r"^Expected `dataset` to come to an end\. .* Leave `repeat` out, or pass `steps`"
+    ):
+        make().fit(model, data)
+    read, expected = make().fit(model, data, steps=3), make().fit(x[:30], y[:30])
+    np.testing.assert_allclose(output(read, x), output(expected, x), rtol=1e-5, atol=1e-6)

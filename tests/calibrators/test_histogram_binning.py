@@ -6,6 +6,7 @@ from keras import ops as K
 
 import keras_ls as kls
 from keras_ls.calibrators import HistogramBinning
+from keras_ls.ops.binning import uniform_bin_index
 from tests import real_data
 from tests.calibrators.test_temperature_solver import random_problem
 from tests.ops import plain_forms
@@ -109,8 +110,8 @@ def test_top_label_calibrates_confidence_in_each_bin(problem):
     binning = HistogramBinning(15, method="top_label").fit(logits, labels)
     confidence = K.convert_to_numpy(K.max(K.softmax(binning(logits)), axis=-1))
     before = K.convert_to_numpy(K.max(K.softmax(logits), axis=-1))
-    for b in np.unique(kls.ops.uniform_bin_index(before, 15)):
-        inside = np.array(kls.ops.uniform_bin_index(before, 15)) == b
+    for b in np.unique(uniform_bin_index(before, 15)):
+        inside = np.array(uniform_bin_index(before, 15)) == b
         assert confidence[inside].mean() == pytest.approx((labels[inside] == 0).mean(), abs=1e-6)
 
 

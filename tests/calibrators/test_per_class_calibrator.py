@@ -170,7 +170,7 @@ def test_a_second_fit_starts_afresh_and_a_failed_one_changes_nothing(problem, ma
         ([[-np.inf, 0.0], [1.0, 0.0]], [[0.5, 0.5], [0.0, 1.0]], None, "finite logit for every label"),
         ([-np.inf, 1.0], [1.0, 0.0], None, "finite logit for every label"),
         ([[1.0, 0.0]], [0], [0.0], "weight above 0. Received: none"),
-        ([[1.0, 0.0], [0.0, 0.0]], [0, 1], [np.inf, 1.0], "without infinite numbers. Received"),
+        ([[1.0, 0.0], [0.0, 0.0]], [0, 1], [np.inf, 1.0], "without negative numbers.* Received: inf"),
         ([[1.0, 0.0]], [[1.0, 1.0]], None, r"sum of 1. Received: \[1.0, 1.0\]"),
         ([[1.0, 0.0]], [[1.5, -0.5]], None, r"no negative numbers.*Received: \[1.5, -0.5\]"),
         ([[1.0, 0.0]], [2], None, r"labels in \[0, 2\).*Received: 2"),

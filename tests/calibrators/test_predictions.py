@@ -90,7 +90,7 @@ def test_a_mask_becomes_weight_zero():
 @pytest.mark.parametrize(
     "data, message",
     [
-        (tf.data.Dataset.from_tensor_slices(X).batch(4), r"batches of \(x, y\).*Received: EagerTensor"),
+        (tf.data.Dataset.from_tensor_slices(X).batch(4), r"batches of \(x, y\).*Received: Tensor"),
         ((X,), r"batches of \(x, y\).*Received: tuple of 1"),
         ([(X, Y, Y, Y)], r"batches of \(x, y\).*Received: tuple of 4"),
         (

@@ -277,3 +277,18 @@ def test_fields_read_as_attributes_and_items():
         report["no_such_field"]
     with pytest.raises(AttributeError):  # frozen
         report.temperature = 1.0
+
+
+def test_standard_error_of_weights_that_are_no_counts():
+    # halves of counts: as many examples as their effective size, not as the counts sum to; T is the same
+    logits, labels = random_problem(13)
+    counts = np.random.default_rng(3).integers(1, 4, len(labels)) | 1
+    counted = solve(logits, labels, counts.astype("float64"))
+    size = counts.sum() ** 2 / (counts**2).sum()
+    for scale in (0.5, 1e-3, 1 / counts.sum()):
+        found = solve(logits, labels, scale * counts)
+        assert found.temperature == pytest.approx(counted.temperature, rel=1e-6)
+        expected = counted.standard_error * math.sqrt(counts.sum() / size)
+        assert found.standard_error == pytest.approx(expected, rel=1e-6)
+    equal, without = (solve(logits, labels, np.full(len(labels), w)) for w in (0.1, 1.0))
+    assert equal.standard_error == pytest.approx(without.standard_error, rel=1e-9)

@@ -403,3 +403,49 @@ def test_data_that_can_be_read_only_once_is_refused_at_the_second_epoch():
     once = iter([(X_VAL, Y_VAL)])
     with pytest.raises(ValueError, match="Received: an empty dataset"):
         trained(compiled(), CalibrationCallback(once))
+
+
+@pytest.mark.parametrize(
+    "data, message",
+    [
+        (
+            lambda: tf.data.Dataset.from_tensor_slices((X_VAL, Y_VAL)).batch(9).repeat(),
+            "`validation_data` to come to an end",
+        ),
+        (lambda: tf.data.Dataset.from_tensor_slices((X_VAL, Y_VAL)), "single examples, without a batch axis"),
+        (lambda: tf.data.Dataset.from_tensor_slices({"x": X_VAL, "y": Y_VAL}).batch(9), "dictionaries of x, y"),
+        (lambda: X_VAL, r"ndarray of shape \(50, 5\). Put arrays into one tuple, \(x, y\)"),
+        (lambda: (X_VAL, Y_VAL[:49]), r"x of shape \(50, 5\) with y of shape \(49,\)"),
+        (lambda: None, "`validation_data` as batches.*None"),
+        (lambda: compiled(), "`validation_data` as batches.*Received: Sequential"),
+    ],
+    ids=["endless", "not batched", "dictionaries", "x alone", "lengths", "None", "model"],
+)
+def test_data_that_are_refused_when_it_is_made(data, message):
+    with pytest.raises(ValueError, match=f"Expected.*{message}"):
+        CalibrationCallback(data())
+
+
+def test_labels_in_place_of_the_log_directory():
+    batches = tf.data.Dataset.from_tensor_slices((X_VAL, Y_VAL)).batch(9)
+    with pytest.raises(
+        ValueError, match=r"`log_dir` to be a path or None.*of shape \(50,\).*CalibrationCallback\(\(x, y\)\)"
+    ):
+        CalibrationCallback(batches, Y_VAL)
+
+
+def test_steps_of_data_that_repeat():
+    # the first two batches of 9, every epoch
+    data = tf.data.Dataset.from_tensor_slices((X_VAL, Y_VAL)).batch(9)
+    model = compiled()
+    history = trained(model, CalibrationCallback(data.repeat(), steps=2))
+    callback = CalibrationCallback((X_VAL[:18], Y_VAL[:18]))
+    callback.set_model(model)
+    assert history["val_nll"][-1] == pytest.approx(callback.evaluate()["val_nll"], rel=1e-6)
+
+
+def test_examples_without_a_batch_axis_and_one_hot_labels():
+    # rank 1 for a label, so that only the model can tell
+    data = tf.data.Dataset.from_tensor_slices((np.eye(5, dtype="float32"), np.eye(5)))
+    with pytest.raises(ValueError, match=r"x of shape \(None, 5\). Received: x of shape \(5,\), without a batch axis"):
+        trained(compiled(), CalibrationCallback(data))

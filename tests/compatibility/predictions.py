@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from keras_ls import ops
+from keras_ls.ops.binning import bin_statistics
+from keras_ls.ops.calibration import calibration_error_of_bins
 
 
 def binary(kind, dtype):
@@ -29,9 +30,9 @@ def multi_class(dtype, saturated=False):
 
 def statistics_of(index, labels, p, num_bins):
     """Our statistics of bins that another library would choose."""
-    return ops.bin_statistics(index, p.astype("float64"), labels, np.ones(len(p)), num_bins)
+    return bin_statistics(index, p.astype("float64"), labels, np.ones(len(p)), num_bins)
 
 
 def error_of(index, labels, p, num_bins, norm="l1"):
     """Our calibration error of bins that another library would choose."""
-    return float(ops.calibration_error_of_bins(statistics_of(index, labels, p, num_bins), norm))
+    return float(calibration_error_of_bins(statistics_of(index, labels, p, num_bins), norm))

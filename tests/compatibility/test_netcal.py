@@ -4,6 +4,7 @@ from keras.ops import convert_to_numpy
 
 import keras_ls as kls
 from keras_ls import ops
+from keras_ls.ops.binning import uniform_bin_index
 from tests.compatibility import predictions
 from tests.real_data import lenet_cifar10
 
@@ -33,7 +34,7 @@ def test_left_closed_bins(netcal, kind, dtype):
     assert float(ops.calibration_error(labels, p, 15)) == approx(netcal.metrics.ECE(15).measure(p, labels), abs=1e-6)
     peer = netcal.metrics.MCE(15).measure(p, labels)
     assert float(ops.calibration_error(labels, p, 15, norm="max")) == approx(peer, abs=1e-6)
-    index = convert_to_numpy(ops.uniform_bin_index(p, 15))
+    index = convert_to_numpy(uniform_bin_index(p, 15))
     assert average_error(index, labels, p, 15) == approx(netcal.metrics.ACE(15).measure(p, labels), abs=1e-6)
 
 
@@ -82,7 +83,7 @@ def test_float64_on_an_edge(netcal):
     # np.linspace's third edge is .30000000000000004: .3 falls into the bin below. Its bins give its number
     labels, p = predictions.binary("tenths", "float64")
     index = np.searchsorted(np.linspace(0, 1, 11)[1:-1], p, side="right")
-    assert convert_to_numpy(ops.uniform_bin_index([0.3], 10))[0] == 3
+    assert convert_to_numpy(uniform_bin_index([0.3], 10))[0] == 3
     assert index[p == 0.3].max() == 2
     peer = netcal.metrics.MCE(10).measure(p, labels)
     assert predictions.error_of(index, labels, p, 10, "max") == approx(peer, abs=1e-6)

@@ -6,6 +6,7 @@ from sklearn.metrics import brier_score_loss, log_loss
 
 import keras_ls as kls
 from keras_ls import ops
+from keras_ls.ops.binning import uniform_bin_index
 from tests.compatibility import predictions
 from tests.real_data import lenet_cifar10
 
@@ -23,7 +24,7 @@ def curve(statistics):
 @pytest.mark.parametrize("num_bins", [5, 10, 15])
 def test_uniform_curve_is_right_closed_in_float64(kind, dtype, num_bins):
     labels, p = predictions.binary(kind, dtype)
-    index = ops.uniform_bin_index(p.astype("float64"), num_bins, closed="right")
+    index = uniform_bin_index(p.astype("float64"), num_bins, closed="right")
     ours = curve(predictions.statistics_of(index, labels, p, num_bins))
     np.testing.assert_allclose(ours, calibration_curve(labels, p, n_bins=num_bins), atol=1e-12)
 
@@ -33,7 +34,7 @@ def test_scikit_learns_edges_are_sums_of_steps():
     assert np.linspace(0, 1, 7)[5] < 5 / 6
     fraction, _ = calibration_curve([0, 1], [5 / 6, 0.7], n_bins=6)
     assert len(fraction) == 2
-    np.testing.assert_array_equal(ops.uniform_bin_index([5 / 6, 0.7], 6, closed="right"), [4, 4])
+    np.testing.assert_array_equal(uniform_bin_index([5 / 6, 0.7], 6, closed="right"), [4, 4])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -80,6 +81,6 @@ def test_of_real_predictions():
     assert float(metric.result()) == approx(log_loss(labels, q), rel=1e-6)
     assert float(metric.result()) == approx(1.369868, abs=1e-6)
     hit, confidence = (p.argmax(axis=1) == labels).astype(int), p.max(axis=1)
-    index = ops.uniform_bin_index(confidence.astype("float64"), 15, closed="right")
+    index = uniform_bin_index(confidence.astype("float64"), 15, closed="right")
     ours = curve(predictions.statistics_of(index, hit, confidence, 15))
     np.testing.assert_allclose(ours, calibration_curve(hit, confidence, n_bins=15), atol=1e-12)

@@ -41,6 +41,20 @@ def test_fingerprint_tells_data_apart():
     assert data.load("digits").fingerprint == data.digits().fingerprint
 
 
+@pytest.mark.parametrize("part", data.splits.PARTS)
+def test_what_is_shared_is_read_only(part):
+    x, y = getattr(data.load("digits"), part)
+    before = x.copy(), y.copy()
+    for array in (x, y, x[:3], x.reshape(-1, 8, 8)):
+        with pytest.raises(ValueError, match="read-only"):
+            array += 1
+    np.testing.assert_array_equal(getattr(data.load("digits"), part)[0], before[0])
+    np.testing.assert_array_equal(getattr(data.load("digits"), part)[1], before[1])
+    changed = x.copy()
+    changed += 1  # of one's own
+    assert (changed - x == 1).all()
+
+
 def test_unknown_name():
     with pytest.raises(ValueError, match=r"Expected `dataset` to be one of .*Received: 'digits-nois'.*'digits-noise'"):
         data.load("digits-nois")

@@ -99,6 +99,71 @@ def test_weights_alone(tmp_path):
     assert other.student_loss_weight == pytest.approx(0.3)
 
 
+class Student(keras.Model):
+    """Tells no shapes before it is called."""
+
+    def __init__(self):
+        super().__init__()
+        self.hidden, self.out = keras.layers.Dense(4, name="hidden"), keras.layers.Dense(CLASSES)
+
+    def call(self, x):
+        return self.out(self.hidden(x))
+
+
+class Killed(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+
+def with_projector(seed=0):
+    keras.utils.set_random_seed(seed)
+    student = Student()
+    student(X[:1])
+    big = keras.Sequential([keras.Input(X.shape[1:]), keras.layers.Dense(8, name="big"), keras.layers.Dense(CLASSES)])
+    big.set_weights([np.random.default_rng(i).normal(size=w.shape) for i, w in enumerate(big.get_weights())])
+    loss = kls.distillation.FeatureDistillation("mse", "big", "hidden", projector="auto")
+    made = Distiller(big, student, [loss, LogitsDistillation(8.0)])
+    made.compile(keras.optimizers.Adam(0.01), kls.losses.SmoothedCrossentropy(0.4))
+    return made
+
+
+def test_weights_build_the_projectors_of_a_student_without_shapes(tmp_path):
+    saved, fresh = with_projector(), with_projector(1)
+    fit(saved)
+    saved.save_weights(tmp_path / "mine.weights.h5")
+    fresh.load_weights(tmp_path / "mine.weights.h5")
+    assert fresh.evaluate(X, Y, verbose=0) == saved.evaluate(X, Y, verbose=0)
+    with h5py.File(tmp_path / "mine.weights.h5", "a") as file:
+        del file["vars"]["feature_shapes"]
+    with pytest.raises(ValueError, match="Expected weights with the shapes of the projectors"):
+        with_projector(1).load_weights(tmp_path / "mine.weights.h5")
+
+
+def test_a_killed_training_goes_on_with_its_schedules_and_projectors(tmp_path):
+    def run(*callbacks):
+        made = with_projector()
+        halved = lambda epoch, value: value / 2  # noqa: E731, of the value, so that a restart would show
+        schedules = [
+            kls.callbacks.DistillationSchedule(halved, "temperature"),
+            kls.callbacks.DistillationSchedule(halved),
+            kls.callbacks.SmoothingSchedule(halved),
+        ]
+        history = made.fit(X, Y, 8, 4, verbose=0, shuffle=False, callbacks=[*callbacks, *schedules]).history
+        return made, history
+
+    undisturbed, whole = run()
+    backup = lambda: keras.callbacks.BackupAndRestore(tmp_path / "backup")  # noqa: E731
+    with pytest.raises(KeyboardInterrupt):
+        run(backup(), Killed())
+    resumed, rest = run(backup())
+    assert rest["temperature"] == [1.0, 0.5] and rest["label_smoothing"] == pytest.approx([0.05, 0.025])
+    for key, values in whole.items():
+        assert rest[key] == values[2:], key
+    for a, b in zip(undisturbed.get_weights(), resumed.get_weights()):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_the_student_on_its_own(tmp_path):
     saved = distiller()
     fit(saved)

@@ -229,6 +229,8 @@ def test_batches_given_to_epochs(tmp_path):
     cache = written(tmp_path, view, image_network(0, 9), augmentation_seeds=[0])
     with pytest.raises(ValueError, match="single examples"):
         cache.epochs(lambda seed: view(seed).batch(2))
+    with pytest.raises(ValueError, match=r"^Expected `view` to come to an end\. Received: .* repeats for ever"):
+        cache.epochs(lambda seed: view(seed).repeat())
     with pytest.raises(ValueError, match="at least one augmentation seed"):
         cache.epochs(view, [])
 
@@ -241,5 +243,7 @@ def test_a_dataset_that_grew_since_the_cache_was_complete(cache):
 
 def test_probabilities_are_not_taken_for_logits_without_a_word(tmp_path):
     softmax = keras.Sequential([teacher(), keras.layers.Softmax()])
-    with pytest.warns(UserWarning, match="Expected a teacher that returns logits"):
+    with pytest.warns(
+        UserWarning, match="Expected logits for a TeacherCache. Received: the outputs of a model that ends in a softmax"
+    ):
         written(tmp_path / "softmax", model=softmax)

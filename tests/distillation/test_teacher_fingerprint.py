@@ -105,6 +105,63 @@ def test_a_layer_without_config_hides_no_other():
     )
 
 
+class Holds(keras.layers.Layer):
+    def __init__(self, value, **kwargs):
+        super().__init__(**kwargs)
+        self.value = value
+
+    def call(self, x):
+        return x
+
+    def get_config(self):
+        if isinstance(self.value, Exception):
+            raise self.value
+        return {**super().get_config(), "value": self.value}
+
+
+def tables():
+    return [
+        {1: 2, "a": 3},
+        {1: 2, "a": 4},
+        {(1, 2): 3},
+        object(),
+        {"b", "c"},
+        print,
+        TypeError("none"),
+        ValueError("no"),
+    ]
+
+
+def test_whatever_a_config_holds_has_a_fingerprint():
+    def model(value):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((2,))
+        return keras.Model(inputs, keras.layers.Dense(3)(Holds(value)(inputs)))
+
+    prints = [teacher_fingerprint(model(value)) for value in tables()]
+    assert prints == [teacher_fingerprint(model(value)) for value in tables()]
+    assert len(set(prints[:3])) == 3  # keys that are no text tell apart all the same
+
+
+def test_what_a_subclass_holds_is_no_address_in_memory():
+    class Subclass(keras.Model):
+        def __init__(self, value):
+            super().__init__()
+            self.dense, self.value = keras.layers.Dense(3, kernel_initializer="ones"), value
+
+        def call(self, x):
+            return self.dense(x)
+
+        def get_config(self):
+            return {"value": self.value}
+
+    for make in (object, lambda: lambda x: x, lambda: {"b", "a"}):
+        one, other = Subclass(make()), Subclass(make())
+        for model in (one, other):
+            model(keras.ops.ones((1, 2)))
+        assert teacher_fingerprint(one) == teacher_fingerprint(other)
+
+
 @pytest.mark.parametrize("teacher", [None, "teacher.keras", keras.Sequential([keras.layers.Dense(2)])])
 def test_no_built_model(teacher):
     with pytest.raises(ValueError, match=r"Expected `teacher` to be a built keras\.Model"):

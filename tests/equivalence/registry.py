@@ -138,6 +138,12 @@ LOSSES = [
         teacher,
         bounded=True,
     ),
+    Component("BinaryLogitsDistillation", kls.distillation.BinaryLogitsDistillation, teacher),
+    Component(
+        "BinaryLogitsDistillation-paper",
+        lambda **k: kls.distillation.BinaryLogitsDistillation(1.0, 2.0, scale_by_temperature=False, **k),
+        teacher,
+    ),
     Component("HardLabelDistillation", kls.distillation.HardLabelDistillation, teacher),
     Component("SquaredLogitsDistillation", kls.distillation.SquaredLogitsDistillation, teacher),
     Component(

@@ -32,6 +32,20 @@ def test_loss(component):
     np.testing.assert_allclose(compiled[1], eager[1], atol=1e-6)
 
 
+@pytest.mark.parametrize("component", registry.LOSSES, ids=str)
+def test_loss_made_in_traced_code(component):
+    # as in a `train_step`, a lambda or the call of a layer
+    if component.name == "FeatureDistillation-projector":
+        pytest.skip("makes a layer")
+    y_true, y_pred = map(tf.constant, component.batch())
+    made_inside = tf.function(lambda y, p: component.make()(y, p))
+    if component.name.startswith("OnlineLabelSmoothing"):
+        with pytest.raises(ValueError, match="Expected OnlineLabelSmoothing to be made outside traced code"):
+            made_inside(y_true, y_pred)
+    else:
+        assert float(made_inside(y_true, y_pred)) == pytest.approx(float(component.make()(y_true, y_pred)), rel=1e-6)
+
+
 @pytest.mark.parametrize("component", registry.METRICS, ids=str)
 def test_metric(component):
     y_true, y_pred = map(tf.constant, component.batch())

@@ -222,3 +222,70 @@ def test_bad_options(args, message):
 def test_bad_labels(labels, K, message):
     with pytest.raises(ValueError, match=message):
         Loss(4)(labels, np.zeros((1, K), "float32"))
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("traced", [False, True])
+def test_two_gradients_of_one_pass_count_once(traced):
+    import tensorflow as tf
+
+    loss = Loss(num_classes=2, steps_per_epoch=100)
+    logits = tf.constant([[2.0, 0.0], [0.0, 1.0]])
+
+    def step(z):
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(z)
+            value = loss(tf.constant([0, 1]), z)
+        return tape.gradient(value, z), tape.gradient(2 * value, z)
+
+    (tf.function(step) if traced else step)(logits)
+    # both are right: softmax([2, 0]) and softmax([0, 1]), once
+    np.testing.assert_allclose(loss._sums.numpy(), [[0.880797, 0.119203], [0.268941, 0.731059]], rtol=1e-5)
+    (tf.function(step) if traced else step)(logits)
+    np.testing.assert_allclose(
+        loss._sums.numpy(), 2 * np.array([[0.880797, 0.119203], [0.268941, 0.731059]]), rtol=1e-5
+    )
+
+
+@pytest.mark.tensorflow
+def test_a_killed_training_keeps_what_it_observed(tmp_path):
+    class Killed(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                raise KeyboardInterrupt
+
+    def run(*callbacks):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3, kernel_initializer="identity")])
+        model.compile(keras.optimizers.SGD(0.1), Loss(num_classes=3))
+        # the backup comes first, and is written before the soft labels move
+        model.fit(
+            np.eye(3, dtype="float32").repeat(4, 0),
+            np.arange(3).repeat(4),
+            epochs=4,
+            verbose=0,
+            shuffle=False,
+            callbacks=[*callbacks, kls.callbacks.SoftLabelUpdate()],
+        )
+        return model
+
+    backup = lambda: keras.callbacks.BackupAndRestore(tmp_path / "backup")  # noqa: E731
+    undisturbed = run()
+    with pytest.raises(KeyboardInterrupt):
+        run(backup(), Killed())
+    resumed = run(backup())
+    np.testing.assert_array_equal(resumed.loss.soft_labels.numpy(), undisturbed.loss.soft_labels.numpy())
+    for a, b in zip(undisturbed.get_weights(), resumed.get_weights()):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.tensorflow
+def test_made_in_traced_code_it_says_where_to_make_it():
+    import tensorflow as tf
+
+    @tf.function
+    def step(z):
+        return Loss(num_classes=2)(tf.constant([0, 1]), z)
+
+    with pytest.raises(ValueError, match=r"OnlineLabelSmoothing to be made outside traced code.*Make it once"):
+        step(tf.zeros((2, 2)))

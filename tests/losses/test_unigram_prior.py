@@ -94,9 +94,9 @@ def test_smooths_towards_it():
         ([[-1.0, 1.0, 1.0]], r"rows of 3 that sum to 1\. Received: -1"),
         ((X,), r"^Expected batches of \(x, y\) or \(x, y, sample_weight\)\. Received: tuple of 1\.$"),
         (iter([X]), r"Expected batches of \(x, y\).*Received: ndarray\.$"),
-        ((0, 1, 1), r"^Expected labels as an array of numbers\. Received: array\(1\)"),  # labels in a tuple
+        ((0, 1, 1), r"Received: single examples, without a batch axis \(labels of shape \(\)\)"),  # labels in a tuple
         (np.array(["cat", "dog"]), r"Expected labels as an array of numbers\. Received: array\(\['cat', 'dog'\]"),
-        ((X, {"a": Y}), r"Expected labels as an array of numbers"),
+        ((X, {"a": Y}), r"Received: labels that are a dictionary of a\. Give one array"),
     ],
 )
 def test_bad_data(data, message):
@@ -120,3 +120,21 @@ def test_one_hot_labels_of_any_dtype_and_ids_as_floats():
         np.testing.assert_allclose(unigram_prior(np.eye(3, dtype=dtype)[[0, 0, 1, 2]], 3), [0.5, 0.25, 0.25])
     # three tokens of three classes: rows that do not sum to 1 are ids
     np.testing.assert_allclose(unigram_prior(np.array([[0.0, 1, 1], [2, 2, 2]]), 3), [1 / 6, 2 / 6, 3 / 6])
+
+
+@pytest.mark.tensorflow
+def test_data_that_repeat():
+    import tensorflow as tf
+
+    data = tf.data.Dataset.from_tensor_slices((X, Y)).batch(2).repeat()
+    with pytest.raises(
+        ValueError, match=r"^Expected `data` to come to an end\. .* Leave `repeat` out, or pass `steps`"
+    ):
+        unigram_prior(data, 3)
+    np.testing.assert_allclose(unigram_prior(data, 3, steps=3), PLAIN)
+    np.testing.assert_allclose(unigram_prior(data, 3, steps=1), [0.5, 0.5, 0])  # labels 0 and 1
+
+
+def test_arrays_of_different_lengths():
+    with pytest.raises(ValueError, match=r"x of shape \(6, 2\) with y of shape \(5,\)"):
+        unigram_prior((X, Y[:5]), 3)

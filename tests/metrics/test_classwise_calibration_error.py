@@ -31,10 +31,10 @@ def test_by_hand(batch):
     expected = (1 / 6 + 2 / 15 + 1 / 6) / 3
     assert streamed(of_probabilities(3, 2), [1, 0, 2], p, batch=batch) == approx(expected, rel=1e-6)
     assert streamed(CCE(3, 2), [1, 0, 2], np.log(p), batch=batch) == approx(expected, rel=1e-6)
-    # above .15 class 2 has nothing, class 0 gaps |.5 - .7|, class 1 |.5 - .25|
-    p[2][2] = 0.1
-    metric = of_probabilities(3, 1, "quantile", threshold=0.15)
-    assert streamed(metric, [1, 0, 2], p, batch=batch) == approx((0.2 + 0.25 + 0) / 3, rel=1e-6)
+    # above .15 class 3 has nothing, class 0 gaps |.5 - .7|, class 1 |.5 - .25|, class 2 |1 - .6|
+    p = [[0.6, 0.3, 0.05, 0.05], [0.8, 0.1, 0.05, 0.05], [0.1, 0.2, 0.6, 0.1]]
+    metric = of_probabilities(4, 1, "quantile", threshold=0.15)
+    assert streamed(metric, [1, 0, 2], p, batch=batch) == approx((0.2 + 0.25 + 0.4 + 0) / 4, rel=1e-6)
 
 
 @pytest.mark.parametrize("batch", [None, 1, 4])
@@ -152,8 +152,8 @@ def test_bad_predictions():
         CCE(3).update_state([0, 1], [[0.0, 1.0], [1.0, 0.0]])
     with pytest.raises(ValueError, match=r"`num_classes`: 3\. Received: 2 classes \(P\(y=1\) counts as 2\)"):
         CCE(3).update_state([0, 1], [0.0, 1.0])
-    with pytest.raises(ValueError, match=r"Use `from_logits=True`"):
-        of_probabilities(2).update_state([0, 1], [[3.0, -2.0], [0.5, 4.0]])
+    with pytest.raises(ValueError, match=r"use `from_logits=True`"):
+        CCE(2, from_logits=False).update_state([0, 1], [[3.0, -2.0], [0.5, 4.0]])
 
 
 @pytest.mark.tensorflow

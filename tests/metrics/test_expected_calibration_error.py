@@ -4,6 +4,7 @@ from keras import ops as K
 
 import keras_ls as kls
 from keras_ls import ops
+from keras_ls.ops.fine_cells import fine_cell_index
 from tests.metrics.streams import each_way, streamed, traced
 from tests.ops import plain_forms
 from tests.ops.test_calibration import KUMAR_P, KUMAR_Y, predictions
@@ -104,7 +105,7 @@ def confidences(kind):
 def share_at_edges(p, num_bins, closed, num_cells=4096):
     """The fraction of the examples that share the cell of an edge, but not its confidence."""
     index = np.array(plain_forms.quantile_index(p, num_bins, closed))
-    cell = K.convert_to_numpy(ops.fine_cell_index(p, num_cells))
+    cell = K.convert_to_numpy(fine_cell_index(p, num_cells))
     # an edge is the lowest (highest) confidence beside it
     beside = [p[index >= k] if closed == "left" else p[index < k] for k in range(1, num_bins)]
     edges = {x.min() if closed == "left" else x.max() for x in beside if x.size}
@@ -247,7 +248,7 @@ def test_bins_keep_counting_past_float32(binning, jit_compile):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"num_bins": 0}, r"`num_bins`.*at least 1\. Received: 0"),
+        ({"num_bins": 0}, r"`num_bins`.*from 1 to 1,000,000\. Received: 0"),
         ({"num_bins": "15"}, r"`num_bins`.*Received: '15'"),
         ({"binning": "unifrom"}, r"`binning`.*Received: 'unifrom'\. Did you mean 'uniform'"),
         ({"norm": "L2"}, r"`norm`.*Received: 'L2'\. Did you mean 'l2'"),
@@ -273,3 +274,22 @@ def test_bins_of_a_stream_are_those_of_the_diagram():
     assert display.calibration_error == approx(float(metric.result()), rel=1e-6)
     with pytest.raises(ValueError, match="Expected `binning='uniform'`"):
         of_probabilities(binning="quantile").bins()
+
+
+def test_bins_of_weights_that_are_no_counts():
+    labels, _, p = predictions(200, 4, seed=5)
+    weight = np.random.default_rng(6).uniform(0.5, 3, 200).astype("float32")
+    metrics = [of_probabilities(10) for _ in range(3)]
+    for start in range(0, 200, 32):
+        rows = slice(start, start + 32)
+        for metric, scale in zip(metrics, (1, 1e-3, 1 / weight.sum())):
+            metric.update_state(labels[rows], p[rows], scale * weight[rows])
+    whole = kls.plots.ReliabilityDisplay.from_predictions(
+        labels, p, num_bins=10, from_logits=False, sample_weight=weight
+    )
+    size = weight.sum() ** 2 / (weight**2).sum()
+    for metric in metrics:
+        assert metric.bins()[0].sum() == approx(size, rel=1e-5)
+        display = kls.plots.ReliabilityDisplay(*metric.bins())
+        np.testing.assert_allclose(display.weight, whole.weight, rtol=1e-5)
+        np.testing.assert_allclose(display.interval, whole.interval, rtol=1e-4)

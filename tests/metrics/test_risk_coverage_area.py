@@ -6,6 +6,7 @@ from keras import ops as K
 
 import keras_ls as kls
 from keras_ls import ops
+from keras_ls.ops.fine_cells import fine_cell_index
 from tests.metrics.streams import each_way, streamed, traced
 from tests.ops.test_calibration import predictions
 from tests.precision import digits
@@ -18,7 +19,7 @@ of_probabilities = functools.partial(AURC, from_logits=False)
 
 def stated_bound(p, labels):
     """1/n Σ_cells e (s - e)/s (1/(b+1) + ... + 1/(b+s)), cell by cell from the top."""
-    cell = K.convert_to_numpy(ops.fine_cell_index(p.max(axis=1)))
+    cell = K.convert_to_numpy(fine_cell_index(p.max(axis=1)))
     wrong = p.argmax(axis=1) != labels
     total, before = 0.0, 0
     for c in sorted(set(cell), reverse=True):
@@ -93,7 +94,7 @@ def test_weights_masks_and_ignored_classes():
     kept = labels >= 0
     # no two of these share a cell
     exact = float(ops.risk_coverage_area(labels[kept], p[kept], sample_weight=weight[kept]))
-    cells = K.convert_to_numpy(ops.fine_cell_index(p.max(axis=1)))
+    cells = K.convert_to_numpy(fine_cell_index(p.max(axis=1)))
     assert len(set(cells)) == 20
     got = streamed(AURC(ignore_class=-1), labels, logits, weight, 11)
     assert got == approx(exact, rel=digits(1e-6, 1e-5))
@@ -119,7 +120,7 @@ def test_cells_keep_counting_past_float32(jit_compile):
 
 
 def test_logits_in_place_of_probabilities_are_refused():
-    with pytest.raises(ValueError, match=r"Use `from_logits=True`"):
+    with pytest.raises(ValueError, match=r"use `from_logits=True`"):
         of_probabilities().update_state([0, 1], [[3.0, -2.0], [0.5, 4.0]])
 
 

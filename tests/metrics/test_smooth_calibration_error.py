@@ -81,5 +81,5 @@ def test_nodes_keep_counting_past_float32(jit_compile):
 def test_bad_options():
     with pytest.raises(ValueError, match=r"Expected `bandwidth` of at least 2 / 16384\. Received: 1e-05"):
         SmoothECE(1e-5)
-    with pytest.raises(ValueError, match=r"Use `from_logits=True`"):
+    with pytest.raises(ValueError, match=r"use `from_logits=True`"):
         of_probabilities().update_state([0, 1], [[3.0, -2.0], [0.5, 4.0]])

@@ -134,3 +134,52 @@ def test_scores_of_ops_and_shapes():
 def test_errors_of_the_interval(options, message):
     with pytest.raises(ValueError, match=message):
         ops.bootstrap_interval(ops.brier_score, [0, 1], [0.5, 0.5], **options)
+
+
+def test_equal_weights_that_are_no_counts_are_left_out():
+    rng = np.random.default_rng(4)
+    p, labels = rng.random(50), rng.integers(0, 2, 50)
+    spy = Spy()
+    without = ops.bootstrap_interval(ops.risk_coverage_area, labels, p, num_resamples=20)
+    for weight in (0.02, 0.3):
+        equal = np.full(50, weight)
+        assert ops.bootstrap_interval(ops.risk_coverage_area, labels, p, equal, num_resamples=20) == without
+    ops.bootstrap_interval(spy, labels, p, equal, num_resamples=3)
+    np.testing.assert_array_equal(spy.weights[0], np.ones(50))
+
+
+def test_counts_without_end_take_no_memory():
+    # .3 of 10¹² examples: the standard error √(.3 · .7 / 10¹²)
+    result = ops.bootstrap_interval(accuracy, [1, 0], [0.9, 0.9], [3e11, 7e11], num_resamples=400)
+    assert result.standard_error == approx(np.sqrt(0.21 / 1e12), rel=0.15)
+    with pytest.raises(ValueError, match=r"sum to less than 2\*\*62\. Received: 1e\+30\. Divide"):
+        ops.bootstrap_interval(accuracy, [1, 0], [0.9, 0.9], [1e30, 1], num_resamples=2)
+
+
+@pytest.mark.parametrize("method", ["percentile", "basic"])
+def test_the_estimate_is_never_outside(method):
+    # calibrated predictions in bins of 30: the error is chance, about doubled in resamples, which reflect to below 0
+    rng = np.random.default_rng(0)
+    levels = np.tile(np.arange(10) / 10 + 0.05, 30)
+    moved = 0
+    for seed in range(20):
+        labels = (rng.random(300) < levels).astype("float64")
+        found = ops.bootstrap_interval(binned_error, labels, levels, None, 0.9, 60, seed, method)
+        assert found.low <= found.estimate <= found.high
+        assert found.low < found.high
+        moved += found.estimate in (found.low, found.high)
+    assert moved > 0  # else this tries nothing
+
+
+def test_coverage_that_the_documentation_states():
+    # errors of .02 and .075 (shrunk towards ½ by .7: the mean of .3 |level - ½| is .3 · .25), of 1000 examples
+    rng = np.random.default_rng(1)
+    levels = np.arange(10) / 10 + 0.05
+    for truth in (levels + 0.02 * (-1) ** np.arange(10), 0.5 + 0.7 * (levels - 0.5)):
+        p, real = np.tile(levels, 100), np.abs(truth - levels).mean()
+        covered = 0
+        for seed in range(150):
+            labels = (rng.random(1000) < np.tile(truth, 100)).astype("float64")
+            found = ops.bootstrap_interval(binned_error, labels, p, None, 0.95, 100, seed)
+            covered += found.low <= real <= found.high
+        assert 0.75 < covered / 150 < 0.97  # .80 to .92, and standard errors of .03

@@ -8,6 +8,8 @@ from sklearn.metrics import brier_score_loss
 
 import keras_ls as kls
 from keras_ls import ops
+from keras_ls.ops.binning import bin_statistics, quantile_bin_index
+from keras_ls.ops.calibration import calibration_error_of_bins, squared_distance
 from tests.ops import plain_forms
 from tests.precision import digits
 from tests.real_data import lenet_cifar10
@@ -57,8 +59,8 @@ def test_published_quantile_bins():
     # TensorFlow Probability's test: .145, bin confidences .075, .2, .826667
     hits, conf = [0, 0, 1, 0, 1, 1], [0.1, 0.05, 0.5, 0.2, 0.99, 0.99]
     assert error(hits, conf, 3, "quantile") == approx(0.145, abs=1e-6)
-    index = ops.quantile_bin_index(conf, [1.0] * 6, 3)
-    n, _, sums = convert_to_numpy(ops.bin_statistics(index, conf, hits, [1.0] * 6, 3))
+    index = quantile_bin_index(conf, [1.0] * 6, 3)
+    n, _, sums = convert_to_numpy(bin_statistics(index, conf, hits, [1.0] * 6, 3))
     np.testing.assert_allclose(sums / n, [0.075, 0.2, 0.826667], atol=1e-6)
 
 
@@ -71,7 +73,7 @@ def test_quantile_bins_equal_tensorflow_probability(num_bins):
     hit = (rng.random(97) < 0.5).astype("float64")
     peer = tfp.stats.expected_calibration_error_quantiles(hit, np.log(p), num_bins, log_space_buckets=True)
     assert error(hit, p, num_bins, "quantile") == approx(float(peer[0]), abs=1e-6)  # the peer's result is float32
-    np.testing.assert_array_equal(ops.quantile_bin_index(p, np.ones(97), num_bins), peer[-1])
+    np.testing.assert_array_equal(quantile_bin_index(p, np.ones(97), num_bins), peer[-1])
 
 
 def predictions(n=400, K=5, seed=0):
@@ -268,7 +270,7 @@ def test_brier_score_equals_scikit_learn():
 def test_squared_distance_of_a_sure_and_right_prediction_keeps_its_digits():
     # (1e-4)² + (1e-4)²: expanding the square in float32 would leave the rounding of 1 - 2 · .9999 + 1, about 1e-7
     p = np.array([[1 - 2**-13, 2**-13], [1 - 2**-20, 2**-20]], "float32")
-    np.testing.assert_allclose(ops.squared_distance([0, 0], p), [2**-25, 2**-39], rtol=1e-6)
+    np.testing.assert_allclose(squared_distance([0, 0], p), [2**-25, 2**-39], rtol=1e-6)
 
 
 # errors -------------------------------------------------------------------------------------------------------------
@@ -277,7 +279,7 @@ def test_squared_distance_of_a_sure_and_right_prediction_keeps_its_digits():
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"num_bins": 0}, r"Expected `num_bins` to be an integer of at least 1\. Received: 0\."),
+        ({"num_bins": 0}, r"Expected `num_bins` to be an integer from 1 to 1,000,000\. Received: 0\."),
         ({"num_bins": 15.0}, r"`num_bins`.*Received: 15\.0"),
         ({"num_bins": True}, r"`num_bins`.*Received: True"),
         ({"binning": "quantiles"}, r"`binning`.*'uniform', 'quantile'.*Received: 'quantiles'.*Did you mean 'quantile'"),
@@ -303,11 +305,21 @@ def test_bad_options(options, message):
         ([], np.zeros((0, 3)), None, r"at least one example\. Received: predictions of shape \(0, 3\)"),
         ([0, 2], [[0.5, 0.5]] * 2, None, r"integer labels in \[0, 2\).*Received: 2"),
         ([0, -1], [[0.5, 0.5]] * 2, None, r"integer labels in \[0, 2\).*Received: -1"),
-        ([0, 2], [0.5, 0.5], None, r"binary labels in \[0, 1\].*Received: 0 to 2"),
+        ([0, 2], [0.5, 0.5], None, r"binary labels in \[0, 1\]\. Received: 2"),
         ([0, 1, 1], [0.5, 0.5], None, r"one label a prediction.*\(3,\).*\(2,\)"),
         ([[1, 0, 0]], [[0.5, 0.5]], None, r"Received: labels of shape \(1, 3\), predictions of shape \(1, 2\)"),
-        ([0, 1], [0.5, 0.5], [1, -1], r"`sample_weight` without negative numbers or NaN\. Received: -1\.0"),
-        ([0, 1], [0.5, 0.5], [1, np.nan], r"`sample_weight` without negative numbers or NaN\. Received: nan"),
+        (
+            [0, 1],
+            [0.5, 0.5],
+            [1, -1],
+            r"`sample_weight` without negative numbers.* Received: -1\.0",
+        ),
+        (
+            [0, 1],
+            [0.5, 0.5],
+            [1, np.nan],
+            r"`sample_weight` without negative numbers.* Received: nan",
+        ),
         ([0, 1], [0.5, 0.5], [1, 1, 1], r"broadcastable to \(2,\).*Received: shape \(3,\)"),
     ],
 )
@@ -319,7 +331,7 @@ def test_bad_data(function, labels, probabilities, weight, message):
 def test_logits_in_place_of_probabilities_are_refused():
     with pytest.raises(ValueError, match=r"Expected `probabilities` in \[0, 1\]. Received: .*softmax"):
         kls.ops.calibration_error([0, 1], [[3.0, -2.0], [0.5, 4.0]])
-    with pytest.raises(ValueError, match=r"Use `from_logits=True`"):
+    with pytest.raises(ValueError, match=r"use `from_logits=True`"):
         kls.metrics.ExpectedCalibrationError(from_logits=False).update_state([0, 1], [[3.0, -2.0], [0.5, 4.0]])
 
 
@@ -327,3 +339,26 @@ def test_logits_in_place_of_probabilities_are_refused():
 def test_no_weight_left_is_no_perfect_score(score):
     with pytest.raises(ValueError, match="Expected an example of positive weight"):
         score([0, 1], [[0.5, 0.5], [0.5, 0.5]], sample_weight=[0.0, 0.0])
+
+
+def test_debiased_of_weights_that_are_no_counts():
+    # one bin: acc = 2/2.5 = .8, conf .3, effective size 2.5²/(.25 + .25 + 2.25) = 25/11; .5² - .8 · .2 / (14/11)
+    y, p, weight = [1, 0, 1], [0.3, 0.3, 0.3], np.array([0.5, 0.5, 1.5])
+    expected = np.sqrt(0.25 - 0.16 * 11 / 14)
+    for scale in (1, 0.001, 0.4, 5e-10):
+        assert error(y, p, 1, norm="l2", debiased=True, sample_weight=scale * weight) == approx(expected, rel=1e-5)
+    # twice as whole numbers they are counts: five examples
+    expected = np.sqrt(0.25 - 0.16 / 4)
+    assert error(y, p, 1, norm="l2", debiased=True, sample_weight=2 * weight) == approx(expected, rel=1e-5)
+    # an example alone in its bin has no variance, whatever its weight: left out
+    assert error(
+        [1, 0, 1, 1], [0.3, 0.3, 0.3, 0.9], 2, norm="l2", debiased=True, sample_weight=[*weight, 7.5]
+    ) == approx(np.sqrt(2.5 / 10 * (0.25 - 0.16 * 11 / 14)), rel=1e-5)
+
+
+def test_bins_of_weights_that_are_no_counts_need_their_number():
+    sums = [[2.5], [2.0], [0.75]]
+    with pytest.raises(ValueError, match=r"whole numbers of examples in the bins.*Received: a weight of 2\.5\. Pass"):
+        calibration_error_of_bins(sums, "l2", debiased=True)
+    found = calibration_error_of_bins(sums, "l2", debiased=True, examples=[25 / 11])
+    assert float(found) == approx(np.sqrt(0.25 - 0.16 * 11 / 14), rel=1e-5)

@@ -133,3 +133,51 @@ def test_a_nan_statistic_has_no_p_value():
 def test_errors_of_the_test(labels, p, options, message):
     with pytest.raises(ValueError, match=message):
         ops.calibration_test(labels, p, **options)
+
+
+def test_counts_above_the_classes_are_drawn_as_one():
+    # 6 at .3 and 9 at .8, in bins of their own: Σ |Binomial - mean| / 15, as of fifteen examples
+    h, k = np.arange(7)[:, None], np.arange(10)
+    errors = (np.abs(h - 1.8) + np.abs(k - 7.2)) / 15
+    chances = stats.binom.pmf(h, 6, 0.3) * stats.binom.pmf(k, 9, 0.8)
+    observed = (abs(6 - 1.8) + abs(0 - 7.2)) / 15
+    expected = (chances * errors).sum()
+    spread = np.sqrt((chances * errors**2).sum() - expected**2)
+    grouped = ops.calibration_test([1, 0], [0.3, 0.8], [6, 9], binned_error, num_resamples=2000)
+    repeated = ops.calibration_test([1] * 6 + [0] * 9, [0.3] * 6 + [0.8] * 9, None, binned_error, num_resamples=2000)
+    for found in (grouped, repeated):
+        assert found.statistic == approx(observed, rel=1e-6)
+        assert found.expected == approx(expected, abs=4 * spread / np.sqrt(2000))
+        assert found.p_value == 1 / 2001  # no labels fit worse: all of the one class, none of the other
+
+
+def test_labels_of_counts_are_multinomial():
+    spy = Spy()
+
+    def seen(labels, p, sample_weight):
+        return spy(labels, p[:, 0], sample_weight)
+
+    p = np.array([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8], [1.0, 0.0, 0.0]])
+    ops.calibration_test([2, 0, 0], p, [1000, 2, 50], seen, num_resamples=500)
+    # three rows for the first and the last, one for each of the two of the second
+    assert all(labels.shape == (8,) for labels in spy.labels)
+    np.testing.assert_array_equal(spy.labels[0], [0, 1, 2, 0, 0, 0, 1, 2])
+    np.testing.assert_array_equal(spy.weights[0], [0, 0, 1000, 1, 1, 50, 0, 0])
+    drawn, labels = np.array(spy.weights[1:]), np.array(spy.labels[1:])
+    assert (drawn[:, :3].sum(axis=1) == 1000).all() and (drawn[:, 3:5] == 1).all() and (drawn[:, 5] == 50).all()
+    np.testing.assert_array_equal(labels[:, [0, 1, 2, 5, 6, 7]], np.tile([0, 1, 2, 0, 1, 2], (500, 1)))
+    # means 500, 300, 200 and variances 250, 210, 160, with 500 draws
+    np.testing.assert_allclose(drawn[:, :3].mean(axis=0), [500, 300, 200], atol=4 * np.sqrt(250 / 500))
+    np.testing.assert_allclose(drawn[:, :3].var(axis=0), [250, 210, 160], rtol=0.25)
+    assert np.bincount(labels[:, 3:5].ravel(), minlength=3)[2] / 1000 == approx(0.8, abs=0.06)
+
+
+def test_counts_without_end():
+    # a gap of .001 of 10⁹: 69 standard errors of √(.3 · .7 / 10⁹)
+    found = ops.calibration_test([1, 0], [0.3, 0.3], [3.01e8, 6.99e8], binned_error, num_resamples=99)
+    assert found.p_value == 0.01 and found.statistic == approx(0.001, rel=1e-4)
+    # the mean of |normal|: √(2/π) standard errors
+    assert found.expected == approx(np.sqrt(2 / np.pi * 0.21 / 1e9), rel=0.35)
+    # what is drawn is as likely as what was: 2⁴¹ of three classes in six rows
+    many = ops.calibration_test([0, 1, 2], [[0.2, 0.5, 0.3]] * 3, [2.0**38, 2.0**40, 2.0**39], num_resamples=19)
+    assert many.p_value == 0.05

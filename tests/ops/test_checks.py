@@ -6,6 +6,7 @@ import pytest
 from keras.ops import convert_to_tensor
 
 from keras_ls.ops import checks
+from keras_ls.ops._inputs import check_integer_labels
 
 
 @pytest.mark.parametrize("value", [-0.01, 1, 1.0, 1.5, math.nan, math.inf, "0.1", None, True, [0.1]])
@@ -91,14 +92,14 @@ def test_nothing_is_concrete_in_a_graph():
 @pytest.mark.parametrize("labels, shown", [([0, 4], "4"), ([-1, 0], "-1"), ([0.0, 1.5], "1.5"), ([0.0, np.nan], "nan")])
 def test_integer_labels(labels, shown):
     with pytest.raises(ValueError, match=rf"Expected integer labels in \[0, 4\).*4 classes\. Received: {shown}\."):
-        checks.check_integer_labels(convert_to_tensor(labels), 4)
+        check_integer_labels(convert_to_tensor(labels), 4)
 
 
 def test_integer_labels_that_do_not_count():
-    checks.check_integer_labels(convert_to_tensor([0, 255]), 4, ignore_class=255)
-    checks.check_integer_labels(convert_to_tensor([0, 255]), 4, weight=convert_to_tensor([1.0, 0.0]))
+    check_integer_labels(convert_to_tensor([0, 255]), 4, ignore_class=255)
+    check_integer_labels(convert_to_tensor([0, 255]), 4, weight=convert_to_tensor([1.0, 0.0]))
     with pytest.raises(ValueError, match="Received: 255"):
-        checks.check_integer_labels(convert_to_tensor([0, 255]), 4, weight=convert_to_tensor([0.0, 1.0]))
+        check_integer_labels(convert_to_tensor([0, 255]), 4, weight=convert_to_tensor([0.0, 1.0]))
 
 
 def test_nan_count():

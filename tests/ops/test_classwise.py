@@ -74,11 +74,11 @@ def test_dense_targets():
 
 
 def test_threshold_by_hand():
-    # class 2 never exceeds .15: error 0. Above it class 0 has .6 and .8, labels 1 and 0: |.5 - .7| in one bin;
-    # class 1 has .3 and .2, labels 1 and 2: |.5 - .25|
-    p = [[0.6, 0.3, 0.1], [0.8, 0.1, 0.1], [0.1, 0.2, 0.1]]
+    # class 3 never exceeds .15: error 0. Above it class 0 has .6 and .8, labels 1 and 0: |.5 - .7| in one bin;
+    # class 1 has .3 and .2, labels 1 and 2: |.5 - .25|; class 2 has .6, label 2: |1 - .6|
+    p = [[0.6, 0.3, 0.05, 0.05], [0.8, 0.1, 0.05, 0.05], [0.1, 0.2, 0.6, 0.1]]
     got = ops.classwise_calibration_error([1, 0, 2], p, 1, "quantile", threshold=0.15, average=None)
-    np.testing.assert_allclose(got, [0.2, 0.25, 0], atol=1e-6)
+    np.testing.assert_allclose(got, [0.2, 0.25, 0.4, 0], atol=1e-6)
 
 
 def test_without_threshold_zeros_count():
@@ -122,7 +122,7 @@ def test_bad_options(options, message):
     "labels, p, message",
     [
         ([0, 1], [[np.nan, 0.5], [0.5, 0.5]], r"`probabilities` without NaN\. Received: 1 NaN"),
-        ([0, 1], [np.nan, 0.5], r"`probabilities` without NaN\. Received: 2 NaN"),
+        ([0, 1], [np.nan, 0.5], r"`probabilities` without NaN\. Received: 1 NaN"),
         ([0, 1], [[3.0, -2.0], [0.5, 0.5]], r"`probabilities` in \[0, 1\].*softmax"),
         ([0, 2], [[0.5, 0.5], [0.5, 0.5]], r"integer labels in \[0, 2\)"),
         ([], np.zeros((0, 3)), "at least one example"),

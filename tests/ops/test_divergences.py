@@ -132,3 +132,15 @@ def test_jensen_shannon_of_switched_off_classes():
     assert float(value[0]) == approx(expected, rel=1e-6)
     # dJS/dz_k = ½ q_k (log q_k/m_k - Σ_j q_j log q_j/m_j): ± ⅛ log (⅔ / 2)
     np.testing.assert_allclose(gradient, [[math.log(1 / 3) / 8, -math.log(1 / 3) / 8, 0.0]], rtol=1e-5)
+
+
+def test_binary_by_hand_and_its_gradient():
+    # of each label: KL(Bernoulli(¼) ‖ Bernoulli(½)) = ¼ log ½ + ¾ log 3/2; dKL/dz_s = σ(z_s) - σ(z_t) = ¼
+    teacher, student = [[-math.log(3), 0.0, 80.0]], [[0.0, 0.0, -80.0]]
+    value, gradient = value_and_gradient(lambda z: ops.binary_kl_divergence(teacher, z), student)
+    expected = 0.25 * math.log(0.5) + 0.75 * math.log(1.5)
+    np.testing.assert_allclose(value, [[expected, 0.0, 80.0]], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(gradient, [[0.25, 0.0, -1.0]], atol=1e-6)
+    # temperatures of their own: σ(2 log 3 / 2) = ¾ against σ(0)
+    value = ops.binary_kl_divergence([2 * math.log(3)], [0.0], 2.0, 1.0)
+    assert float(value[0]) == approx(0.75 * math.log(1.5) + 0.25 * math.log(0.5), rel=1e-5)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from keras.ops import convert_to_numpy, convert_to_tensor
 
-from keras_ls import ops
+from keras_ls.ops.binning import bin_statistics
+from keras_ls.ops.fine_cells import fine_cell_index
 from tests.metrics.streams import each_way, traced
 
 DTYPES = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "float32": np.float32, "float64": np.float64}
@@ -14,7 +15,7 @@ each_dtype = pytest.mark.parametrize("dtype", [*list(DTYPES)[:3], pytest.param("
 
 
 def cells(values, num_cells=4096):
-    return convert_to_numpy(ops.fine_cell_index(convert_to_tensor(values), num_cells))
+    return convert_to_numpy(fine_cell_index(convert_to_tensor(values), num_cells))
 
 
 def coordinate(c):
@@ -82,7 +83,7 @@ def test_what_equal_widths_cannot_tell_apart():
 @each_way
 def test_traced_and_any_shape(jit_compile):
     values = np.random.default_rng(3).random((4, 5)).astype("float32")
-    index = traced(lambda x: ops.fine_cell_index(x), jit_compile)(convert_to_tensor(values))
+    index = traced(lambda x: fine_cell_index(x), jit_compile)(convert_to_tensor(values))
     assert keras.backend.standardize_dtype(index.dtype) == "int32"
     np.testing.assert_array_equal(index, cells(values.reshape(-1)).reshape(4, 5))
 
@@ -90,5 +91,5 @@ def test_traced_and_any_shape(jit_compile):
 def test_nan_stays_inside_where_it_spoils_its_cell():
     index = cells(np.array([np.nan, 0.2], "float32"))
     assert 0 <= index[0] < 4096
-    sums = convert_to_numpy(ops.bin_statistics(index, [np.nan, 0.2], [1.0, 1.0], [1.0, 1.0], 4096))
+    sums = convert_to_numpy(bin_statistics(index, [np.nan, 0.2], [1.0, 1.0], [1.0, 1.0], 4096))
     assert np.isnan(sums[2, index[0]]) and not np.isnan(sums[2, index[1]])

@@ -84,8 +84,8 @@ def test_weights_repeat_and_drop():
         (np.eye(3), [0, 1, 1], np.ones((4, 2)), r"Received: \(3, 3\), \(3,\), \(4, 2\)"),
         (np.eye(3), [0, 1, 1], np.ones((3, 4)), r"each of the 4 classes\. Received: none of class 2, 3"),
         (np.eye(3), [0, 1, 2], np.ones((3, 2)), r"integer labels in \[0, 2\)"),
-        ([[np.nan, 0], [0, 1]], [0, 1], np.eye(2), "`features` without NaN"),
-        (np.eye(2), [0, 1], [[np.nan, 0], [0, 1]], "`weights` without NaN"),
+        ([[np.nan, 0], [0, 1]], [0, 1], np.eye(2), "`features` to be finite.* Received: nan"),
+        (np.eye(2), [0, 1], [[np.nan, 0], [0, 1]], "`weights` to be finite"),
         (np.ones((4, 3)), [0, 1, 0, 1], np.ones((3, 2)), "class means differ"),
     ],
 )

@@ -79,8 +79,14 @@ def test_empty_batch(function, plain):
 
 @each_form
 def test_nan_shows(function, plain):
-    value = numpy(function(np.array([[np.nan, 0.0, 1.0], [0.0, 1.0, 2.0]])))
-    assert np.isnan(value[0]) and value[1] == approx(plain([0.0, 1.0, 2.0]), rel=1e-6)
+    logits = np.array([[np.nan, 0.0, 1.0], [0.0, 1.0, 2.0]])
+    with pytest.raises(ValueError, match=r"Expected `logits` without NaN and \+inf\. Received: nan, in 1 of 6 numbers"):
+        function(logits)
+    if keras.backend.backend() == "tensorflow":  # in a graph it shows
+        import tensorflow as tf
+
+        value = tf.function(function)(tf.constant(logits)).numpy()
+        assert np.isnan(value[0]) and value[1] == approx(plain([0.0, 1.0, 2.0]), rel=1e-6)
 
 
 @each_form
@@ -185,10 +191,15 @@ def test_excess_margin_of_huge_logits(dtype):
     np.testing.assert_array_equal(gradient, [[0.5, -0.5]])
 
 
-def test_excess_margin_of_a_class_switched_off_is_infinite():
-    value, gradient = value_and_gradient(margin(1.0), np.array([[0.0, 1.0, -np.inf]], "float32"))
-    assert value[0] == np.inf
-    np.testing.assert_allclose(gradient, [[0, 1 / 3, -1 / 3]], atol=1e-7)
+def test_a_class_switched_off_does_not_count():
+    # distances 3 and 0, of two possible classes: (3 - 1 + 0) / 2, and 3 - 3/2; the second row has all three
+    logits = np.array([[0.0, 3.0, -np.inf], [0.0, 3.0, 3.0]], "float32")
+    value, gradient = value_and_gradient(margin(1.0), logits)
+    np.testing.assert_allclose(value, [1, 2 / 3], rtol=1e-6)
+    np.testing.assert_allclose(gradient, [[-1 / 2, 1 / 2, 0], [-1 / 3, 1 / 6, 1 / 6]], atol=1e-7)
+    value, gradient = value_and_gradient(ops.top_logit_excess, logits)
+    np.testing.assert_allclose(value, [1.5, 1], rtol=1e-6)
+    np.testing.assert_allclose(gradient, [[-1 / 2, 1 / 2, 0], [-1 / 3, 1 / 6, 1 / 6]], atol=1e-7)
 
 
 @pytest.mark.parametrize("m", [-1, -1e-9, math.nan, math.inf, "10", None, True])

@@ -1,9 +1,10 @@
 import keras
 import numpy as np
 import pytest
+from scipy import special
 
 from keras_ls import ops
-from keras_ls.ops.selective import _harmonic_difference
+from keras_ls.ops.selective import _harmonic_difference, risk_coverage_area_of_groups
 from tests.ops import plain_forms
 from tests.real_data import lenet_cifar10
 
@@ -73,8 +74,8 @@ def test_dense_targets_count_what_they_give_to_the_predicted_class():
 def test_groups_by_hand():
     # two wrong of two, nothing, then none wrong of two: (1/1 + 2/2 + 2/3 + 2/4) / 4
     groups = [[2.0, 0.0, 2.0], [2.0, 0.0, 0.0]]
-    assert float(ops.risk_coverage_area_of_groups(groups)) == approx((1 + 1 + 2 / 3 + 2 / 4) / 4)
-    assert float(ops.risk_coverage_area_of_groups([[0.0, 0.0], [0.0, 0.0]])) == 0
+    assert float(risk_coverage_area_of_groups(groups)) == approx((1 + 1 + 2 / 3 + 2 / 4) / 4)
+    assert float(risk_coverage_area_of_groups([[0.0, 0.0], [0.0, 0.0]])) == 0
 
 
 @pytest.mark.parametrize(("start", "size"), [(0, 1), (0, 7), (3, 4), (1000, 1), (17, 900), (100_000, 3)])
@@ -109,3 +110,24 @@ def test_errors(labels, p, message):
 def test_without_weight():
     with pytest.raises(ValueError, match="positive weight"):
         area([0, 1], [[0.5, 0.5], [0.1, 0.9]], sample_weight=[0, 0])
+
+
+def test_weights_that_are_no_counts_have_no_scale():
+    # three wrong before one right, of .1 each and of .25: (1 + 1 + 1 + 3/4) / 4
+    labels, p = [1, 1, 1, 0], [[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]]
+    for weight in (0.1, 0.25, 1e-9):
+        assert area(labels, p, sample_weight=[weight] * 4) == approx(3.75 / 4, rel=1e-6)
+    # .5 right and 1.5 wrong of 2 examples: Σ_j j / (.5 + j) up to 1.5, which is 1.5 - .5 (ψ(3) - ψ(1.5)), over 2
+    weight = np.array([0.5, 1.5])
+    expected = area([0, 1], p[:2], sample_weight=weight)
+    digamma = 1.5 - 0.5 * (special.digamma(3) - special.digamma(1.5))
+    assert expected == approx(digamma / 2, rel=1e-5)
+    assert area([0, 1], p[:2], sample_weight=0.01 * weight) == approx(expected, rel=1e-5)
+
+
+def test_groups_of_a_scale_without_meaning():
+    # very many examples: ∫ of the risk over coverage, 0 up to 1/4 and (c - 1/4) / c from there: 3/4 - log(4) / 4
+    groups = np.array([[0.25, 0.75], [0.0, 0.75]])
+    assert float(risk_coverage_area_of_groups(groups)) == approx(0.75 - np.log(4) / 4, rel=1e-5)
+    # of four: right, then three wrong: (0 + 1/2 + 2/3 + 3/4) / 4
+    assert float(risk_coverage_area_of_groups(groups, examples=4)) == approx((1 / 2 + 2 / 3 + 3 / 4) / 4, rel=1e-5)

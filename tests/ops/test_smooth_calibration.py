@@ -5,7 +5,7 @@ import pytest
 from keras.ops import convert_to_numpy
 
 from keras_ls import ops
-from keras_ls.ops.smooth_calibration import NODES
+from keras_ls.ops.smooth_calibration import NODES, node_statistics
 from tests.metrics.streams import each_way, traced
 from tests.ops import plain_forms
 from tests.precision import digits
@@ -140,7 +140,7 @@ def test_dropped_examples_may_hold_anything():
 def test_nodes_by_hand():
     # node j at (j + ½) / 16384. Place 3.25 from the first: ¾ to node 3 and ¼ to node 4; the ends' all to theirs
     confidence = [(3.25 + 0.5) / NODES, 0.0, 1.0]
-    got = convert_to_numpy(ops.node_statistics(confidence, [1.0, 1.0, 0.0], [2.0, 1.0, 3.0]))
+    got = convert_to_numpy(node_statistics(confidence, [1.0, 1.0, 0.0], [2.0, 1.0, 3.0]))
     first = 2 * (1 - confidence[0])
     np.testing.assert_allclose(
         got[[0, 3, 4, NODES - 1, NODES]], [1, 0.75 * first, 0.25 * first, -3, 6], rtol=digits(1e-5, 5e-3)

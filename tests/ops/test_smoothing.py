@@ -142,11 +142,17 @@ def test_masked_class_without_smoothing():
     np.testing.assert_allclose(gradient, [[-0.75, 0.75, 0.0]], atol=1e-6)
 
 
-def test_masked_class_with_uniform_smoothing_is_impossible_to_meet():
-    # α/K of the target lies on a class of probability 0: -log 0; the gradient is still p - q
-    value, gradient = value_and_gradient([0], [[0.0, math.log(3), -np.inf]], 0.3)
-    assert value[0] == np.inf
-    np.testing.assert_allclose(gradient, [[0.25 - 0.8, 0.75 - 0.1, -0.1]], atol=1e-6)
+@pytest.mark.parametrize("labels", [[0], [[1.0, 0.0, 0.0]]])
+@pytest.mark.parametrize("prior", [None, [0.3, 0.3, 0.4]])
+def test_a_masked_class_leaves_its_smoothing_to_the_possible_ones(labels, prior):
+    # u = (½, ½, 0), of a prior too: q = (.7 + .3/2, .3/2, 0), and the gradient is p - q; the second row has no mask,
+    # with its own u and p = ⅓
+    other = [0.0, 0.0, 0.0]
+    value, gradient = value_and_gradient(labels * 2, [[0.0, math.log(3), -np.inf], other], 0.3, prior)
+    assert value[0] == approx(0.85 * math.log(4) + 0.15 * math.log(4 / 3), rel=1e-6)
+    assert value[1] == approx(math.log(3), rel=1e-6)
+    u = np.full(3, 1 / 3) if prior is None else np.array(prior)
+    np.testing.assert_allclose(gradient, [[0.25 - 0.85, 0.75 - 0.15, 0], 1 / 3 - 0.3 * u - [0.7, 0, 0]], atol=1e-6)
 
 
 def test_masked_class_with_a_prior_that_leaves_it_out():
@@ -171,10 +177,12 @@ def test_axis(axis):
         np.testing.assert_allclose(ops.smoothed_crossentropy(y, moved, 0.2, prior, axis), expected, rtol=digits(1e-10))
 
 
-def test_nan_shows():
-    assert np.isnan(ops.smoothed_crossentropy([0], [[np.nan, 0.0]], 0.1)[0])
-    # also in a dense target, which must not count as a class of weight 0
-    assert np.isnan(ops.smoothed_crossentropy([[np.nan, 1.0]], [[0.0, 0.0]], 0.1)[0])
+def test_nan_is_refused():
+    with pytest.raises(ValueError, match=r"Expected `logits` without NaN and \+inf\. Received: nan"):
+        ops.smoothed_crossentropy([0], [[np.nan, 0.0]], 0.1)
+    # also in a dense target, where it must not count as a class of weight 0
+    with pytest.raises(ValueError, match=r"Expected dense labels as class distributions.*Received: \[nan, 1\.0\]"):
+        ops.smoothed_crossentropy([[np.nan, 1.0]], [[0.0, 0.0]], 0.1)
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,7 @@ def test_in_graphs():
     [
         ([0.5, 1], [0.5, 0.7], r"Expected outcomes: .* Received: 0\.5\. A test asks"),
         ([[0.5, 0.5], [1, 0]], [[0.5, 0.5]] * 2, r"Expected outcomes: .* Received: \[0\.5 0\.5\]"),
-        ([[1, 1], [1, 0]], [[0.5, 0.5]] * 2, r"Expected outcomes: .* Received: \[1 1\]"),
+        ([[1, 1], [1, 0]], [[0.5, 0.5]] * 2, r"class distributions: .* Received: \[1, 1\]"),
         ([0, 1], [0.5, np.nan], "`probabilities` without NaN"),
         ([0, 1], [[3.0, -2.0], [0.5, 0.5]], "softmax"),
         ([0, 2], [0.5, 0.5], r"binary labels in \[0, 1\]"),
@@ -157,3 +157,11 @@ def test_in_graphs():
 def test_errors(labels, p, message):
     with pytest.raises(ValueError, match=message):
         ops.spiegelhalter_test(labels, p)
+
+
+def test_weights_whose_squares_no_float32_holds():
+    rng = np.random.default_rng(5)
+    p, labels, weight = rng.dirichlet(np.ones(3), 40), rng.integers(0, 3, 40), rng.uniform(0.5, 2, 40)
+    expected = z_and_p(labels, p, weight)
+    for scale in (1e-25, 1e-3):
+        assert z_and_p(labels, p, scale * weight) == approx(expected, rel=digits(1e-6, 1e-4))

@@ -128,3 +128,22 @@ def test_errors(labels, p, options, message):
         ops.sweep_calibration_error(labels, p, **options)
     with pytest.raises(ValueError, match=r"`norm`.*Received: 'l3'"):
         ops.sweep_calibration_error([0, 1], [0.5, 0.5], norm="l3")
+
+
+def test_counts_too_many_to_try():
+    # two confidences, right at each: never a fall, of 2³¹ examples up to the most bins that are tried. (.5 + .1) / 2
+    heavy = [2.0**30, 2.0**30]
+    assert ops.monotone_bins([1, 1], [0.5, 0.9], sample_weight=heavy) == 1024
+    for binning in ("uniform", "quantile"):
+        assert float(ops.sweep_calibration_error([1, 1], [0.5, 0.9], binning, sample_weight=heavy)) == approx(0.3)
+    # the first falls behind at once
+    assert ops.monotone_bins([1, 0], [0.2, 0.9], sample_weight=heavy) == 1
+
+
+def test_weights_that_are_no_counts_stand_for_as_many_examples():
+    for seed in range(2):
+        hit, p = draw(40, seed)
+        expected = ops.monotone_bins(hit, p)
+        for weight in (0.025, 0.3, 1e-9):
+            assert ops.monotone_bins(hit, p, sample_weight=[weight] * 40) == expected
+    assert ops.monotone_bins(np.ones(40), p, sample_weight=[0.1] * 30 + [0] * 10) == 30
