@@ -149,6 +149,12 @@ class Calibrator(keras.layers.Layer):
         """Fits flat NumPy arrays: labels `[M]` or `[M, K]`, logits `[M, K]` or (binary) `[M]`, weight `[M]`."""
         raise NotImplementedError(f"{type(self).__name__} must implement fit_examples(labels, logits, weight).")
 
+    def __call__(self, inputs, *args, **kwargs):
+        """As of any layer; where a model is put together, the layers before this one tell what it is given."""
+        if self.from_logits and isinstance(inputs, keras.KerasTensor):
+            self.logits_check.see(inputs, self.axis)
+        return super().__call__(inputs, *args, **kwargs)
+
     def call(self, inputs):
         """The calibrated logits of logits, or of probabilities with `from_logits=False`."""
         inputs = as_tensor("logits", inputs)

@@ -1,13 +1,18 @@
 """The base of the distillation losses: a Keras loss whose `y_true` is what the teacher says."""
 
+import functools
+
 import keras
 
 from keras_ls.distillation.teacher_outputs import check_dense, teachers_mask
 from keras_ls.losses.reduction import reduce_over_replicas
 from keras_ls.losses.replica_exact_loss import ReplicaExactLoss
 from keras_ls.ops._inputs import LABELS_ADVICE
+from keras_ls.ops._logits import LogitsCheck
 from keras_ls.ops._tensors import as_tensor, as_weight
 from keras_ls.ops.masks import align_leading, over_leading, zero_where_dropped
+
+OFF = "Take the {activation} off the model, and let its other losses and metrics know: from_logits=True."
 
 
 class DistillationLoss(ReplicaExactLoss):
@@ -30,6 +35,11 @@ class DistillationLoss(ReplicaExactLoss):
     takes_logits = False
     needs_labels = False
     projector = None
+
+    @functools.cached_property
+    def logits_check(self):
+        """What tells a teacher or student that returns probabilities."""
+        return LogitsCheck(type(self).__name__, OFF)
 
     def build(self, teacher_shape, student_shape):
         """Makes the variables of the loss, if it has some, for features of these shapes."""
@@ -63,6 +73,8 @@ class DistillationLoss(ReplicaExactLoss):
 
     def reduced(self, y_true, y_pred, sample_weight=None, labels=None):
         """The reduced loss of one pair of outputs or features."""
+        if self.takes_logits:
+            self.logits_check.see_all(y_true, y_pred)
         teacher, student, keep = self.without_dropped(y_true, y_pred, self.known(labels, y_pred))
         losses = self.call(teacher, student, *self.checked_labels(labels, keep))
         weight = as_weight(sample_weight)

@@ -4,10 +4,9 @@ import numbers
 
 import keras
 
+from keras_ls.distillation.distillation_loss import OFF, DistillationLoss
 from keras_ls.distillation.keras_distillation_loss import KERAS_DISTILLATION_LOSSES
-from keras_ls.ops._logits import LogitsCheck
-
-OFF = "Take the {activation} off the model, and let its other losses and metrics know: from_logits=True."
+from keras_ls.ops._logits import LogitsCheck, silenced
 
 
 def checked_losses(losses):
@@ -72,6 +71,10 @@ def checked_share(value):
 
 def warn_of_probabilities(role, model, terms):
     """Warns where what a loss takes for logits comes out of a softmax or sigmoid, as far as the layers tell."""
-    losses = [term.name for term in terms if term.takes_logits]
-    if losses:
-        LogitsCheck(f"{losses[0]!r}, from the {role}", OFF, multi_label=True).see_model(model)
+    terms = [term for term in terms if term.takes_logits]
+    if terms:
+        check = LogitsCheck(f"{terms[0].name!r}, from the {role}", OFF, multi_label=True)
+        check.see_model(model)
+        for term in terms:
+            if check.found and isinstance(term.loss, DistillationLoss):
+                silenced(term.loss)  # it would see the same in what it compares

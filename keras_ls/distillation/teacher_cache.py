@@ -8,7 +8,7 @@ from keras_ls.batches import endless, is_endless
 from keras_ls.distillation.cache_examples import check_examples, checked_batches, numpy_batches, views
 from keras_ls.distillation.cache_manifest import CacheManifest
 from keras_ls.distillation.cache_writing import checked_logits, in_inference_mode, write_pass
-from keras_ls.distillation.distiller_checks import OFF
+from keras_ls.distillation.distillation_loss import OFF
 from keras_ls.distillation.forward_pass import checked_inputs
 from keras_ls.distillation.teacher_fingerprint import teacher_fingerprint
 from keras_ls.files import one_writer, remove_unfinished
