@@ -8,15 +8,32 @@ import warnings
 from typing import Annotated
 
 import typer
+import typer.core
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 import keras_ls as kls
+from keras_ls.files import check_writable
 from keras_ls.ops.checks import checked_choice, checked_count
 
+
+class _Commands(typer.core.TyperGroup):
+    """Ends with one sentence where somebody stops a command."""
+
+    def invoke(self, ctx):
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            resumes = ctx.invoked_subcommand == "run"
+            on = "The same command goes on from here." if resumes else "The same command starts again."
+            Console(stderr=True).print(f"Stopped. {on}")
+            raise typer.Exit(130) from None
+
+
 app = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -47,9 +64,6 @@ def main():
     except (ValueError, OSError) as error:
         Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False)
         sys.exit(2)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("Stopped. The same command goes on from here.")
-        sys.exit(130)
 
 
 @app.command("list")
@@ -80,7 +94,7 @@ def run(
     if dataset is not None:
         settings["dataset"] = checked_choice("dataset", dataset, kls.data.DATASETS)
     if seeds is not None:
-        settings["seeds"] = tuple(range(checked_count("seeds", seeds)))
+        settings["seeds"] = tuple(range(checked_count("seeds", seeds, maximum=1000)))
     if classes and "projection" not in names:
         raise ValueError(f"Expected `--classes` together with the study projection. Received: {', '.join(names)}.")
     chosen = []
@@ -94,7 +108,7 @@ def run(
         chosen.append(study(**settings, **rows))
     checked_choice("strategy", strategy, kls.distribute.STRATEGIES)
     scope = kls.distribute.strategy(strategy)
-    out = out or pathlib.Path("runs") / size
+    out = (out or pathlib.Path("runs") / size).expanduser()
     store = kls.studies.Store(out, scope)
     for study in chosen:
         result = _progress(study, store)
@@ -102,7 +116,9 @@ def run(
         kls.studies.save_figures(result, out)
         _print_result(result)
     path = kls.studies.write_report(kls.studies.read_results(out), out)
-    console.print(f"Done in {time.monotonic() - started:.0f} s. Open [bold]{path}[/] in a browser.", soft_wrap=True)
+    console.print(
+        f"Done in {time.monotonic() - started:.0f} s. Open [bold]{escape(str(path))}[/] in a browser.", soft_wrap=True
+    )
 
 
 @app.command()
@@ -110,9 +126,16 @@ def report(directory: Directory):
     """Draws figures and report again from the JSON in DIR."""
     results = kls.studies.read_results(directory)
     for result in results.values():
-        kls.studies.save_figures(result, directory)
         _print_result(result)
-    console.print(f"Open [bold]{kls.studies.write_report(results, directory)}[/] in a browser.", soft_wrap=True)
+    try:
+        check_writable(directory)
+    except OSError as error:
+        console.print(f"Nothing was drawn. {escape(str(error))}", soft_wrap=True)
+        return
+    for result in results.values():
+        kls.studies.save_figures(result, directory)
+    path = kls.studies.write_report(results, directory)
+    console.print(f"Open [bold]{escape(str(path))}[/] in a browser.", soft_wrap=True)
 
 
 @app.command()
@@ -121,8 +144,10 @@ def export(
     to: Annotated[pathlib.Path, typer.Option(help="Directory of the SavedModels.")] = pathlib.Path("saved_models"),
 ):
     """Writes the calibrated networks of the calibration study in DIR as SavedModels, with their provenance."""
-    for path in kls.studies.export_models(directory, to):
-        console.print(f"Wrote [bold]{path}[/] and {path.with_suffix('.json')}", soft_wrap=True)
+    check_writable(to.expanduser())
+    for path in kls.studies.export_models(directory, to.expanduser()):
+        shown, record = escape(str(path)), escape(str(path.with_suffix(".json")))
+        console.print(f"Wrote [bold]{shown}[/] and {record}", soft_wrap=True)
 
 
 @app.command()
@@ -156,7 +181,14 @@ def calibrate(
     """Compares calibrators on predictions of any framework, cross-fitted: table, reliability diagrams, report."""
     if from_logits is None:
         raise ValueError("Expected `--logits` or `--probabilities`: what the predictions are is never guessed.")
-    file = file.expanduser()
+    for name, value, least, most in (("folds", folds, 2, 1000), ("num_bins", num_bins, 1, 1000)):
+        checked_count(name, value, least, most)
+    checked_count("resamples", resamples, maximum=100_000)
+    checked_count("seed", seed, 0, 2**32 - 1)
+    file, out = file.expanduser(), (out or pathlib.Path("runs/calibrate")).expanduser()
+    check_writable(out)
+    if save is not None:
+        check_writable(save.expanduser().parent)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         read = kls.data.read_predictions(file, from_logits, labels, predictions, sample_weight, ignore_class)
@@ -173,7 +205,6 @@ def calibrate(
         seed=seed,
         names=tuple(calibrator) if calibrator else None,
     )
-    out = out or pathlib.Path("runs/calibrate")
     out.mkdir(parents=True, exist_ok=True)
     with _bar() as progress:
         task = progress.add_task("", total=len(study.steps), study="calibrate")
@@ -189,10 +220,12 @@ def calibrate(
     _finish(result, out)
     for name, messages in said.items():
         for message in messages:
-            console.print(f"[yellow]{name}:[/] {escape(message)}", highlight=False)
+            console.print(f"[yellow]{escape(name)}:[/] {escape(message)}", highlight=False)
     if save is not None:
-        for path in kls.studies.save_calibrator(study, found, save, from_logits, read.class_names, result.provenance):
-            console.print(f"Wrote [bold]{path}[/]", soft_wrap=True)
+        for path in kls.studies.save_calibrator(
+            study, found, save.expanduser(), from_logits, read.class_names, result.provenance
+        ):
+            console.print(f"Wrote [bold]{escape(str(path))}[/]", soft_wrap=True)
 
 
 @app.command()
@@ -214,12 +247,15 @@ def diagnose(
         at = tuple(float(t) for t in temperatures.split(","))
     except ValueError:
         raise ValueError(f"Expected `--temperatures` as numbers, such as 1,2,4. Received: {temperatures!r}.") from None
+    checked_count("num_bins", num_bins, maximum=1000)
+    file, out = file.expanduser(), (out or pathlib.Path("runs/diagnose")).expanduser()
+    check_writable(out)
     settings = dict(part=part, temperatures=at, num_bins=num_bins, examples=examples, from_logits=from_logits)
-    with console.status(f"Looking at what {file.name} says of {dataset}"):
+    with console.status(f"Looking at what {escape(file.name)} says of {dataset}"):
         found = kls.studies.diagnose(kls.studies.load_teacher(file), dataset, **settings)
     hashed = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
     result = kls.studies.report_of(found, dataset, file.name, hashed, {"dataset": dataset, **settings})
-    _finish(result, out or pathlib.Path("runs/diagnose"))
+    _finish(result, out)
 
 
 def _finish(result, out):
@@ -229,7 +265,7 @@ def _finish(result, out):
     kls.studies.save_figures(result, out)
     _print_result(result)
     path = kls.studies.write_report({result.study: result}, out)
-    console.print(f"Open [bold]{path}[/] in a browser.", soft_wrap=True)
+    console.print(f"Open [bold]{escape(str(path))}[/] in a browser.", soft_wrap=True)
 
 
 def _bar():
@@ -258,21 +294,22 @@ def _progress(study, store):
 
 def _print_result(result):
     for table in result.tables:
-        drawn = Table(*table.columns, title=table.title, title_justify="left")
+        drawn = Table(*map(escape, table.columns), title=escape(table.title), title_justify="left")
         for row in table.rows:
-            drawn.add_row(*row)
+            drawn.add_row(*map(escape, row))
         for column, cells in zip(drawn.columns[:2], zip(*table.rows)):
             # names stay whole, intervals and sentences may break
             column.no_wrap = not any("±" in cell or len(cell) > LONGEST_NAME for cell in cells)
         console.print(drawn)
         if table.note:
-            console.print(table.note, style="dim", highlight=False)
+            console.print(table.note, style="dim", highlight=False, markup=False)
     if not result.directions:
         return
     directions = Table("claim", "paper", "difference here", "verdict", title="Directions", title_justify="left")
     for found in result.directions:
         color = "green" if found["verdict"] in ("reproduced", "shown") else "yellow"
-        directions.add_row(found["claim"], found["paper"], found["difference"], f"[{color}]{found['verdict']}")
+        claim, paper, difference, verdict = (escape(found[key]) for key in ("claim", "paper", "difference", "verdict"))
+        directions.add_row(claim, paper, difference, f"[{color}]{verdict}")
     console.print(directions)
 
 

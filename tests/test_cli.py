@@ -82,7 +82,7 @@ def test_list(monkeypatch, capsys):
         (["run", "calibration", "--size", "tinny"], "Did you mean 'tiny'?"),
         (["run", "projection", "--size", "small"], "for the study projection. Received: 'small'"),
         (["run", "calibration", "--dataset", "digit"], "Did you mean 'digits'?"),
-        (["run", "calibration", "--seeds", "0"], "Expected `seeds` to be an integer of at least 1. Received: 0."),
+        (["run", "calibration", "--seeds", "0"], "Expected `seeds` to be an integer from 1 to 1,000. Received: 0."),
         (["run", "projection", "--classes", "3,8,99"], "Did you mean '9'?"),
         (["run", "projection", "--classes", "3,8"], "Expected three different class names. Received: 3, 8."),
         (["run", "calibration", "--classes", "3,8,9"], "together with the study projection"),

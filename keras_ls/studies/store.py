@@ -4,7 +4,6 @@ import functools
 import pathlib
 import shutil
 import tempfile
-import zipfile
 
 import keras
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from keras_ls import data, models
 from keras_ls.data.splits import PARTS
 from keras_ls.distillation import TeacherCache
-from keras_ls.files import write_beside
+from keras_ls.files import remove, write_beside
 
 FOLDERS = ("models", "predictions", "features", "teacher_caches")
 BATCH = 1000  # examples a forward pass: a convolution of a whole dataset would not fit
@@ -141,7 +140,7 @@ class Store:
     def _arrays(self, folder, training, compute):
         """Named arrays from disk; computed and written there first, if they are missing."""
         path = self._path(folder, training, "npz")
-        arrays = _read(path, lambda p: dict(np.load(p)))
+        arrays = _read(path, lambda p: _whole(dict(np.load(p, allow_pickle=False)), training))
         if arrays is None:
             arrays = compute()
             write_beside(path, lambda p: np.savez_compressed(p, **arrays))
@@ -150,6 +149,15 @@ class Store:
     def _path(self, folder, training, suffix):
         key = training.key(data.load(training.dataset).fingerprint)
         return self.directory / folder / f"{training.name}-{key}.{suffix}"
+
+
+def _whole(arrays, training):
+    """The arrays, after an error where a part is missing or has other rows than its data."""
+    for part in PARTS:
+        rows = len(training.part(part)[0])
+        if arrays[part].shape[:1] != (rows,) or arrays[part].dtype.kind != "f":
+            raise ValueError(f"Expected {rows} rows of floats for {part}. Received: {arrays[part].shape}.")
+    return arrays
 
 
 def _in_batches(network, x):
@@ -166,5 +174,6 @@ def _read(path, read):
         return None
     try:
         return read(path)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except Exception:  # whatever damage makes of a file: zlib, tokenizer and key errors among them
+        remove(path)
         return None

@@ -36,10 +36,10 @@ class Study:
         self.check_size()
         for dataset in self.datasets:
             data.load(dataset)
-        if not self.seeds:
-            raise ValueError("Expected at least one seed. Received: none.")
+        if not 1 <= len(self.seeds) <= 1000:
+            raise ValueError(f"Expected 1 to 1,000 seeds. Received: {len(self.seeds) or 'none'}.")
         for seed in self.seeds:
-            checked_count("seed", seed, minimum=0)
+            checked_count("seed", seed, 0, 2**32 - 1)
         self.trainings()  # each checks its own settings
 
     def check_size(self):

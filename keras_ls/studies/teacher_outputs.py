@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import pathlib
+import zipfile
 
 import keras
 import numpy as np
@@ -34,17 +35,25 @@ def load_teacher(path):
     """A saved model; the layers of keras_ls need no `custom_objects`.
 
     Raises:
-        ValueError: for a file that is missing, or no model that can be loaded.
+        ValueError: for a file that is missing, damaged, HDF5, or no model that can be loaded.
     """
     path = pathlib.Path(path)
     if not path.exists():
         raise ValueError(f"Expected a saved model, such as teacher.keras. Received: {path}, which does not exist.")
-    try:
-        return keras.models.load_model(path, compile=False)
-    except (ValueError, TypeError, OSError, KeyError) as error:
+    if path.suffix.lower() in (".h5", ".hdf5") or (path.is_file() and path.read_bytes()[:4] == b"\x89HDF"):
         raise ValueError(
-            f"Expected a model that `keras.models.load_model` loads. Received: {path} "
-            f"({str(error).strip().splitlines()[0]}). For layers of your own call keras_ls.studies.diagnose from "
+            f"Expected a model saved as .keras. Received: {path}, an HDF5 file, in which damage cannot be seen. Load "
+            "it yourself and save it as .keras."
+        )
+    try:
+        if path.is_file() and (broken := zipfile.ZipFile(path).testzip()) is not None:
+            raise ValueError(f"{broken} is damaged")
+        return keras.models.load_model(path, compile=False)
+    except Exception as error:  # whatever damage makes of a file
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise ValueError(
+            f"Expected a model that `keras.models.load_model` loads. Received: {path} ({reason:.300}). For "
+            "layers of your own call keras_ls.studies.diagnose from "
             "Python, with the model itself."
         ) from error
 

@@ -14,6 +14,7 @@ from keras_ls.distillation import CachedTeacher, Distiller, LogitsDistillation, 
 from keras_ls.losses import OnlineLabelSmoothing
 from keras_ls.ops.checks import checked_choice, checked_count, checked_fraction, checked_positive
 from keras_ls.studies.family import FAMILY
+from keras_ls.studies.sources import sources_hash
 
 # function of the temperature → what a student takes from its teacher
 MATCHING = {
@@ -128,10 +129,11 @@ class Training:
         return x if self.crop is None else data.center_crop(x, self.crop), y
 
     def key(self, fingerprint):
-        """Hash of the training, the data and the versions that decide its weights."""
+        """Hash of the training, the data, the sources and the versions that decide its weights."""
         facts = {
             "training": dataclasses.asdict(self),
             "data": fingerprint,
+            "sources": sources_hash(self.teacher is not None),
             "keras": keras.__version__,
             "tensorflow": tf.__version__,
         }

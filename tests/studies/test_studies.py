@@ -209,7 +209,7 @@ def test_unknown_dataset_is_an_error_before_anything_is_trained():
         (ProjectionStudy, {"size": "small"}, "Expected `size` 'tiny' for the study projection. Received: 'small'"),
         (AccuracyStudy, {"size": "paper"}, "Expected `size` 'tiny' or 'small' for the study accuracy"),
         (AccuracyStudy, {"label_smoothing": 1.0}, "Expected `label_smoothing`"),
-        (CalibrationStudy, {"seeds": ()}, "Expected at least one seed"),
+        (CalibrationStudy, {"seeds": ()}, "Expected 1 to 1,000 seeds. Received: none"),
         (CalibrationStudy, {"num_bins": 0}, "Expected `num_bins`"),
         (CalibrationStudy, {"label_smoothings": (1.5,)}, "Expected `label_smoothing`"),
         (CalibrationStudy, {"label_smoothings": (0.0, 0.1)}, "Expected `label_smoothings` above 0"),

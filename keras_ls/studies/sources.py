@@ -1,0 +1,28 @@
+"""What the weights of a training depend on besides its settings: the sources that made them."""
+
+import functools
+import hashlib
+import pathlib
+
+PACKAGE = pathlib.Path(__file__).parents[1]
+TRAINING = ("ops", "losses", "models", "data", "studies/training.py", "studies/family.py")
+TEACHING = ("distillation",)
+
+
+@functools.cache
+def sources_hash(taught, package=PACKAGE):
+    """SHA-256 of the sources that a training runs, so that a mended loss never passes old networks for its own.
+
+    Line endings do not count. Where there are no sources, as in a frozen application, it is that of no files.
+
+    Args:
+        taught: whether the network has a teacher.
+        package: the directory of the package.
+    """
+    found = hashlib.sha256()
+    for place in TRAINING + (TEACHING if taught else ()):
+        path = package / place
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path] * path.exists():
+            found.update(f"{file.relative_to(package).as_posix()}\0".encode())
+            found.update(file.read_bytes().replace(b"\r\n", b"\n"))
+    return found.hexdigest()
