@@ -228,3 +228,34 @@ def test_every_estimate_lies_in_its_interval():
     for name, (estimate, low, high) in intervals.items():
         assert 0 <= low <= estimate <= high, name
     assert any(estimate == high for estimate, _, high in intervals.values())  # else this tries nothing
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--num-bins", "1000000000"), "Expected `num_bins` to be an integer from 1 to 1,000. Received: 1000000000."),
+        (("--folds", "1"), "Expected `folds` to be an integer from 2 to 1,000. Received: 1."),
+        (("--resamples", "0"), "Expected `resamples` to be an integer from 1 to 100,000. Received: 0."),
+        (("--seed", "-1"), "Expected `seed` to be an integer from 0 to 4,294,967,295. Received: -1."),
+    ],
+)
+def test_settings_out_of_all_proportion(file, tmp_path, monkeypatch, capsys, arguments, message):
+    assert in_process(monkeypatch, "calibrate", file, "--logits", "--out", tmp_path / "out", *arguments) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_that_cannot_be_written_is_told_before_the_work(file, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(kls.data, "read_predictions", lambda *_: pytest.fail("worked first"))
+    (tmp_path / "taken").write_text("")
+    assert in_process(monkeypatch, "calibrate", file, "--logits", "--out", tmp_path / "taken" / "out") == 2
+    assert "Expected a directory that can be written." in " ".join(capsys.readouterr().err.split())
+
+
+def test_markup_in_paths_is_text(file, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "[" / "bold]"
+    assert not in_process(
+        monkeypatch, "calibrate", file, "--logits", "--calibrator", "temperature", "--resamples", 5, "--out", out
+    )
+    assert str(out) in capsys.readouterr().out.replace("\n", "")
+    assert (out / "report.html").exists()

@@ -199,3 +199,20 @@ def test_advice():
 def test_settings_out_of_range(settings, message):
     with pytest.raises(ValueError, match=message):
         kls.studies.diagnose(flat_network((64,), 10), **{"dataset": "digits", **settings})
+
+
+def test_a_damaged_teacher_is_one_sentence(tmp_path):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    model.save(tmp_path / "teacher.keras")
+    content = bytearray((tmp_path / "teacher.keras").read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    (tmp_path / "flipped.keras").write_bytes(content)
+    (tmp_path / "cut.keras").write_bytes(content[:50])
+    (tmp_path / "empty.keras").write_bytes(b"")
+    for name in ("flipped", "cut", "empty"):
+        with pytest.raises(ValueError, match=rf"^Expected a model that .* Received: .*{name}\.keras \("):
+            kls.studies.load_teacher(tmp_path / f"{name}.keras")
+    for name in ("teacher.h5", "renamed.keras"):
+        (tmp_path / name).write_bytes(b"\x89HDF\r\n\x1a\n")
+        with pytest.raises(ValueError, match=r"Expected a model saved as \.keras.*HDF5"):
+            kls.studies.load_teacher(tmp_path / name)

@@ -146,3 +146,36 @@ def test_a_student_trains_under_a_mirrored_strategy_as_without(two_replicas, tmp
 def test_bad_settings(change):
     with pytest.raises(ValueError, match=f"Expected `{next(iter(change))}`"):
         dataclasses.replace(STUDENT, **change)
+
+
+def _truncated(path):
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def _flipped(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+
+
+def _without_a_part(path):
+    arrays = dict(np.load(path))
+    np.savez(path, **{name: arrays[name] for name in PARTS[1:]})
+
+
+def _of_other_rows(path):
+    np.savez(path, **{name: array[1:] for name, array in np.load(path).items()})
+
+
+def _a_directory(path):
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("damage", [_truncated, _flipped, _without_a_part, _of_other_rows, _a_directory])
+def test_damaged_predictions_are_made_again(first, damage):
+    store, predictions = first
+    damage(next((store.directory / "predictions").glob(f"{STUDENT.name}-*.npz")))
+    np.testing.assert_array_equal(
+        Store(store.directory).predictions(STUDENT).logits["test"], predictions.logits["test"]
+    )
