@@ -133,7 +133,7 @@ def test_all_calibrators_run_and_are_compared(file, tmp_path, monkeypatch):
         ([], "Expected `--logits` or `--probabilities`"),
         (["--probabilities"], "Expected `--probabilities` in [0, 1]"),
         (["--logits", "--calibrator", "temprature"], "Did you mean 'temperature'"),
-        (["--logits", "--folds", "1"], "Expected `folds` to be an integer of at least 2"),
+        (["--logits", "--folds", "1"], "Expected `folds` to be an integer from 2 to 1,000"),
         (["--logits", "--labels", "y"], "Expected `labels` to be one of"),
     ],
 )
