@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import importlib.metadata
 import pathlib
 
 PACKAGE = pathlib.Path(__file__).parents[1]
@@ -13,16 +14,24 @@ TEACHING = ("distillation",)
 def sources_hash(taught, package=PACKAGE):
     """SHA-256 of the sources that a training runs, so that a mended loss never passes old networks for its own.
 
-    Line endings do not count. Where there are no sources, as in a frozen application, it is that of no files.
+    Line endings do not count. Where there are no sources, as in a frozen application, it is that of the version.
 
     Args:
         taught: whether the network has a teacher.
         package: the directory of the package.
     """
-    found = hashlib.sha256()
+    files = {}
     for place in TRAINING + (TEACHING if taught else ()):
         path = package / place
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path] * path.exists():
-            found.update(f"{file.relative_to(package).as_posix()}\0".encode())
-            found.update(file.read_bytes().replace(b"\r\n", b"\n"))
+        for file in path.rglob("*.py") if path.is_dir() else [path] * path.exists():
+            files[file.relative_to(package).as_posix()] = file.read_bytes().replace(b"\r\n", b"\n")
+    if not files:
+        files["version"] = _version().encode()
+    found = hashlib.sha256()
+    for name, content in sorted(files.items()):
+        found.update(f"{name}\0{len(content)}\0".encode() + content)
     return found.hexdigest()
+
+
+def _version():
+    return importlib.metadata.version("keras_ls")

@@ -2,8 +2,9 @@
 
 import functools
 import pathlib
-import shutil
 import tempfile
+import warnings
+import zipfile
 
 import keras
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from keras_ls import data, models
 from keras_ls.data.splits import PARTS
 from keras_ls.distillation import TeacherCache
-from keras_ls.files import remove, write_beside
+from keras_ls.files import one_writer, remove, write_beside
 
 FOLDERS = ("models", "predictions", "features", "teacher_caches")
 BATCH = 1000  # examples a forward pass: a convolution of a whole dataset would not fit
@@ -50,6 +51,8 @@ class Predictions:
 
 class Store:
     """A directory of finished stages: what is there is read, what is not is made, and nothing is half-written.
+
+    What is damaged is removed and made again, and what other code or versions made is not used; a warning says so.
 
     Args:
         directory: made if it does not exist.
@@ -90,8 +93,9 @@ class Store:
         """The trained network; trains it, and its teacher, if it is not there."""
         if training not in self._models:
             path = self._path("models", training, "keras")
-            network = _read(path, keras.models.load_model)
+            network = _read(path, lambda p: _whole_network(p, training))
             if network is None:
+                self._tell_of_other_code(training)
                 cache = None if training.teacher is None else self.teacher_cache(training)
                 network = training.run(cache, self.strategy, self.tell)
                 write_beside(path, network.save)
@@ -109,13 +113,14 @@ class Store:
         """What the teacher says to what its student sees in training; shared by the students that see the same."""
         lesson = training.lesson()
         if lesson not in self._caches:
-            teacher, key = training.teacher, lesson.key(data.load(lesson.dataset).fingerprint)
-            path = self.directory / "teacher_caches" / f"{teacher.name}-{key}"
-            try:
-                self._caches[lesson] = training.write_cache(TeacherCache(path), self.model(teacher))
-            except ValueError:  # damaged, or of a teacher that had to be made again
-                shutil.rmtree(path, ignore_errors=True)
-                self._caches[lesson] = training.write_cache(TeacherCache(path), self.model(teacher))
+            key = lesson.key(data.load(lesson.dataset).fingerprint)
+            path = self.directory / "teacher_caches" / f"{training.teacher.name}-{key}"
+            teacher = self.model(training.teacher)
+            _read(path, _directory)
+            with one_writer(path):
+                _read(path, lambda p: _check_cache(p, teacher), _empty)
+            # what this raises is no sign of damage: nothing is removed
+            self._caches[lesson] = training.write_cache(TeacherCache(path), teacher)
         return self._caches[lesson]
 
     def _logits(self, training):
@@ -140,7 +145,7 @@ class Store:
     def _arrays(self, folder, training, compute):
         """Named arrays from disk; computed and written there first, if they are missing."""
         path = self._path(folder, training, "npz")
-        arrays = _read(path, lambda p: _whole(dict(np.load(p, allow_pickle=False)), training))
+        arrays = _read(path, lambda p: _whole_arrays(p, training, folder))
         if arrays is None:
             arrays = compute()
             write_beside(path, lambda p: np.savez_compressed(p, **arrays))
@@ -150,14 +155,11 @@ class Store:
         key = training.key(data.load(training.dataset).fingerprint)
         return self.directory / folder / f"{training.name}-{key}.{suffix}"
 
-
-def _whole(arrays, training):
-    """The arrays, after an error where a part is missing or has other rows than its data."""
-    for part in PARTS:
-        rows = len(training.part(part)[0])
-        if arrays[part].shape[:1] != (rows,) or arrays[part].dtype.kind != "f":
-            raise ValueError(f"Expected {rows} rows of floats for {part}. Received: {arrays[part].shape}.")
-    return arrays
+    def _tell_of_other_code(self, training):
+        path = self._path("models", training, "keras")
+        settings = path.stem.rpartition("-")[0]
+        if not path.exists() and any(path.parent.glob(f"{settings}-*.keras")):
+            warnings.warn(f"{training.name} was made by other code or versions: it is trained again.", stacklevel=3)
 
 
 def _in_batches(network, x):
@@ -168,12 +170,73 @@ def _forward(network, x):
     return keras.ops.convert_to_numpy(network(x, training=False))
 
 
-def _read(path, read):
+def _read(path, read, discard=remove):
     """The content, or None where the file is missing or damaged (a full disk, a copy cut short): it is made again."""
     if not path.exists():
         return None
     try:
         return read(path)
-    except Exception:  # whatever damage makes of a file: zlib, tokenizer and key errors among them
-        remove(path)
+    except (PermissionError, MemoryError):  # which a whole file may raise
+        raise
+    except Exception as error:  # whatever damage makes of a file: zlib, tokenizer and key errors among them
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        discard(path)
+        warnings.warn(f"{path} is damaged or stale, and made again ({reason:.1000}).", stacklevel=3)
         return None
+
+
+def _check_archive(path):
+    """Raises an error for a zip file with a member that is not as it was written."""
+    with zipfile.ZipFile(path) as archive:
+        broken = archive.testzip()
+    if broken is not None:
+        raise ValueError(f"the checksum of {broken} differs")
+
+
+def _whole_network(path, training):
+    _check_archive(path)
+    network = keras.models.load_model(path)
+    expected, found = ([tuple(w.shape) for w in model.weights] for model in (training.build(), network))
+    if found != expected:
+        raise ValueError(f"expected weights of {expected}, received {found}")
+    return network
+
+
+def _whole_arrays(path, training, folder):
+    """The arrays of `predictions` or `features`, after an error where one is not of its data and network."""
+    _check_archive(path)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+    except MemoryError as error:
+        raise ValueError("an array declares more than fits into memory") from error
+    classes = data.load(training.dataset).num_classes
+    shapes = {part: (len(training.part(part)[1]), classes) for part in PARTS}
+    if folder == "features":
+        width = arrays["templates"].shape[-1]
+        shapes = {part: (rows, width) for part, (rows, _) in shapes.items()} | {"templates": (classes, width)}
+    found = {name: array.shape for name, array in arrays.items()}
+    if found != shapes:
+        raise ValueError(f"expected {shapes}, received {found}")
+    dtypes = {keras.config.floatx(), keras.config.dtype_policy().compute_dtype}
+    if any(array.dtype.name not in dtypes or not np.isfinite(array).all() for array in arrays.values()):
+        raise ValueError(f"expected finite numbers of {' or '.join(sorted(dtypes))}")
+    return arrays
+
+
+def _directory(path):
+    if not path.is_dir():
+        raise ValueError("expected a directory")
+
+
+def _check_cache(path, teacher):
+    """Raises an error for a cache that is damaged, or of a teacher that had to be made again."""
+    if any(file.name != ".lock" for file in path.iterdir()):
+        TeacherCache(path, teacher).verify()
+
+
+def _empty(directory):
+    """Removes all but the lock, which is held."""
+    for path in directory.iterdir():
+        if path.name != ".lock":
+            remove(path)

@@ -40,22 +40,32 @@ def load_teacher(path):
     path = pathlib.Path(path)
     if not path.exists():
         raise ValueError(f"Expected a saved model, such as teacher.keras. Received: {path}, which does not exist.")
-    if path.suffix.lower() in (".h5", ".hdf5") or (path.is_file() and path.read_bytes()[:4] == b"\x89HDF"):
+    if path.suffix.lower() in (".h5", ".hdf5") or (path.is_file() and _begins_as_hdf5(path)):
         raise ValueError(
             f"Expected a model saved as .keras. Received: {path}, an HDF5 file, in which damage cannot be seen. Load "
             "it yourself and save it as .keras."
         )
     try:
-        if path.is_file() and (broken := zipfile.ZipFile(path).testzip()) is not None:
-            raise ValueError(f"{broken} is damaged")
+        if path.is_file():
+            with zipfile.ZipFile(path) as archive:
+                broken = archive.testzip()
+            if broken is not None:
+                raise ValueError(f"{broken} is damaged")
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # whatever damage makes of a file
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ValueError(
-            f"Expected a model that `keras.models.load_model` loads. Received: {path} ({reason:.300}). For "
-            "layers of your own call keras_ls.studies.diagnose from "
-            "Python, with the model itself."
+            f"Expected a model that `keras.models.load_model` loads. Received: {path} ({_reason(error)}). "
+            "For layers of your own call keras_ls.studies.diagnose from Python, with the model itself."
         ) from error
+
+
+def _begins_as_hdf5(path):
+    with open(path, "rb") as file:
+        return file.read(4) == b"\x89HDF"
+
+
+def _reason(error):
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]
 
 
 def outputs_of(model, splits, part, examples=None, from_logits=True):
@@ -84,7 +94,7 @@ def outputs_of(model, splits, part, examples=None, from_logits=True):
     except (ValueError, TypeError) as error:
         raise ValueError(
             f"Expected a teacher that takes {splits.name!r}, arrays of {x.shape[1:]}. Received: an error of its own "
-            f"({str(error).strip().splitlines()[0]})."
+            f"({_reason(error)})."
         ) from error
     features, predictions = (None, found) if dense is None else found
     if not isinstance(predictions, np.ndarray) or predictions.shape != (len(x), splits.num_classes):

@@ -129,15 +129,13 @@ class Training:
         return x if self.crop is None else data.center_crop(x, self.crop), y
 
     def key(self, fingerprint):
-        """Hash of the training, the data, the sources and the versions that decide its weights."""
-        facts = {
-            "training": dataclasses.asdict(self),
-            "data": fingerprint,
+        """Two hashes: of the training and its data, and of the sources and versions that make its weights of them."""
+        made_by = {
             "sources": sources_hash(self.teacher is not None),
             "keras": keras.__version__,
             "tensorflow": tf.__version__,
         }
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+        return f"{_hash({'training': dataclasses.asdict(self), 'data': fingerprint})}-{_hash(made_by)}"
 
     def run(self, cache=None, strategy=None, tell=None):
         """Trains and returns the network.
@@ -285,3 +283,7 @@ def _seed_states(network):
 def _without_seed(training):
     teacher = training.teacher and _without_seed(training.teacher)
     return dataclasses.replace(training, seed=0, teacher=teacher)
+
+
+def _hash(facts):
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

@@ -216,3 +216,27 @@ def test_a_damaged_teacher_is_one_sentence(tmp_path):
         (tmp_path / name).write_bytes(b"\x89HDF\r\n\x1a\n")
         with pytest.raises(ValueError, match=r"Expected a model saved as \.keras.*HDF5"):
             kls.studies.load_teacher(tmp_path / name)
+
+
+def test_an_error_without_a_message_is_told_by_its_name(tmp_path, monkeypatch):
+    flat_network((64,)).save(tmp_path / "teacher.keras")
+
+    def fails(*_, **__):
+        raise ValueError
+
+    monkeypatch.setattr(keras.models, "load_model", fails)
+    with pytest.raises(ValueError, match=r"teacher\.keras \(ValueError\)"):
+        load_teacher(tmp_path / "teacher.keras")
+    monkeypatch.setattr(keras.Model, "predict", fails)
+    with pytest.raises(ValueError, match=r"an error of its own \(ValueError\)"):
+        outputs_of(flat_network((8, 8, 1)), images(8), "train")
+
+
+def test_a_weight_with_a_flipped_bit_is_found(tmp_path):
+    model, path = flat_network((64,)), tmp_path / "teacher.keras"
+    model.save(path)
+    whole = path.read_bytes()
+    at = whole.find(model.get_weights()[0].tobytes()[:64])
+    path.write_bytes(whole[: at + 3] + bytes([whole[at + 3] ^ 0x10]) + whole[at + 4 :])
+    with pytest.raises(ValueError, match=r"\(model\.weights\.h5 is damaged\)"):
+        load_teacher(path)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from keras_ls.studies.sources import sources_hash
+from keras_ls.studies import sources
+from keras_ls.studies.sources import PACKAGE, TEACHING, TRAINING, sources_hash
 
 
 @pytest.fixture
@@ -45,3 +46,19 @@ def test_line_endings_do_not_count(package):
     before = hashed(package)
     (package / "ops" / "a.py").write_bytes(b"x = 1\r\ny = 2\r\n")
     assert hashed(package) == before
+
+
+def test_a_line_that_moves_to_another_file_counts(package):
+    before = hashed(package)
+    (package / "losses" / "b.py").rename(package / "losses" / "c.py")
+    assert hashed(package) != before
+
+
+def test_without_sources_the_version_counts(tmp_path, monkeypatch):
+    before = hashed(tmp_path)
+    monkeypatch.setattr(sources, "_version", lambda: "99.0")
+    assert hashed(tmp_path) != before
+
+
+def test_all_places_are_there():
+    assert all((PACKAGE / place).exists() for place in TRAINING + TEACHING)

@@ -8,7 +8,8 @@ import pytest
 
 from keras_ls import data
 from keras_ls.data.splits import PARTS
-from keras_ls.studies import Store, Training
+from keras_ls.files import one_writer, remove
+from keras_ls.studies import Store, Training, training
 
 TEACHER = Training("digits-noise", (8,), epochs=2)
 STUDENT = Training("digits-noise", (4,), epochs=2, teacher=TEACHER, temperature=2.0)
@@ -50,7 +51,9 @@ def test_a_damaged_teacher_cache_is_made_again(first, tmp_path):
     Store(tmp_path).teacher_cache(STUDENT)
     shard = next((tmp_path / "teacher_caches").glob("*/*.npy"))
     shard.write_bytes(shard.read_bytes()[:100])
-    np.testing.assert_array_equal(Store(tmp_path).predictions(STUDENT).logits["test"], predictions.logits["test"])
+    with pytest.warns(UserWarning, match="the shard is truncated"):
+        found = Store(tmp_path).predictions(STUDENT)
+    np.testing.assert_array_equal(found.logits["test"], predictions.logits["test"])
 
 
 def test_what_is_stored_is_read(first, monkeypatch):
@@ -101,7 +104,9 @@ def test_a_damaged_file_is_made_again(first, tmp_path):
     again.predictions(STUDENT)
     path = next((tmp_path / "predictions").glob("*teacher*"))
     path.write_bytes(path.read_bytes()[:1000])
-    np.testing.assert_array_equal(Store(tmp_path).predictions(STUDENT).logits["test"], predictions.logits["test"])
+    with pytest.warns(UserWarning, match="made again"):
+        found = Store(tmp_path).predictions(STUDENT)
+    np.testing.assert_array_equal(found.logits["test"], predictions.logits["test"])
 
 
 def test_seeds_and_settings_have_keys_of_their_own():
@@ -148,34 +153,161 @@ def test_bad_settings(change):
         dataclasses.replace(STUDENT, **change)
 
 
-def _truncated(path):
-    path.write_bytes(path.read_bytes()[:-200])
+def flipped(content, at):
+    return content[:at] + bytes([content[at] ^ 0x10]) + content[at + 1 :]
 
 
-def _flipped(path):
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    path.write_bytes(content)
+def damages(content, count=12):
+    """The content cut short at, or with a bit flipped in, places that are spread over it."""
+    places = np.linspace(0, len(content) - 1, count).astype(int)
+    return [content[:at] for at in places] + [flipped(content, at) for at in places]
 
 
-def _without_a_part(path):
-    arrays = dict(np.load(path))
-    np.savez(path, **{name: arrays[name] for name in PARTS[1:]})
+def arrays_of(store, folder, training=TEACHER):
+    found = store.predictions(training)
+    return found.logits if folder == "predictions" else {**found.features, "templates": found.templates}
 
 
-def _of_other_rows(path):
-    np.savez(path, **{name: array[1:] for name, array in np.load(path).items()})
+@pytest.mark.filterwarnings("ignore:.* is damaged or stale")
+@pytest.mark.parametrize("folder", ["predictions", "features"])
+def test_whatever_happens_to_arrays_their_numbers_stay(first, folder):
+    store, _ = first
+    expected = arrays_of(store, folder)
+    path = next((store.directory / folder).glob(f"{TEACHER.name}-*.npz"))
+    for content in damages(path.read_bytes()):
+        path.write_bytes(content)
+        again = Store(store.directory)
+        again._models[TEACHER] = store.model(TEACHER)  # is read quicker so
+        found = arrays_of(again, folder)
+        assert found.keys() == expected.keys()
+        for name, array in expected.items():
+            np.testing.assert_array_equal(found[name], array)
 
 
-def _a_directory(path):
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda arrays: {name: arrays[name] for name in PARTS[1:]},
+        lambda arrays: {**arrays, "test": arrays["test"][1:]},
+        lambda arrays: {**arrays, "test": arrays["test"][:, 1:]},
+        lambda arrays: {**arrays, "test": arrays["test"].astype("float16")},
+        lambda arrays: {**arrays, "test": np.where(arrays["test"] > 0, np.nan, arrays["test"])},
+        lambda arrays: {**arrays, "test": np.array([{}], object)},
+    ],
+    ids=["a part less", "a row less", "a class less", "rounded", "NaN", "objects"],
+)
+@pytest.mark.parametrize("folder", ["predictions", "features"])
+def test_arrays_that_are_whole_but_not_of_this_network_are_made_again(first, folder, change):
+    store, _ = first
+    expected = arrays_of(store, folder)
+    path = next((store.directory / folder).glob(f"{TEACHER.name}-*.npz"))
+    np.savez(path, **change(expected))
+    with pytest.warns(UserWarning, match=r"\.npz is damaged or stale, and made again \("):
+        found = arrays_of(Store(store.directory), folder)
+    np.testing.assert_array_equal(found["test"], expected["test"])
+
+
+def test_a_directory_in_the_place_of_arrays(first):
+    store, predictions = first
+    path = next((store.directory / "predictions").glob(f"{STUDENT.name}-*.npz"))
     path.unlink()
     path.mkdir()
+    with pytest.warns(UserWarning, match="made again"):
+        found = Store(store.directory).predictions(STUDENT)
+    np.testing.assert_array_equal(found.logits["test"], predictions.logits["test"])
 
 
-@pytest.mark.parametrize("damage", [_truncated, _flipped, _without_a_part, _of_other_rows, _a_directory])
-def test_damaged_predictions_are_made_again(first, damage):
-    store, predictions = first
-    damage(next((store.directory / "predictions").glob(f"{STUDENT.name}-*.npz")))
-    np.testing.assert_array_equal(
-        Store(store.directory).predictions(STUDENT).logits["test"], predictions.logits["test"]
-    )
+@pytest.mark.filterwarnings("ignore:.* is damaged or stale")
+def test_whatever_happens_to_a_network_its_weights_stay(first, tmp_path, monkeypatch):
+    store, _ = first
+    expected = store.model(TEACHER).get_weights()
+    path = Store(tmp_path)._path("models", TEACHER, "keras")
+    store.model(TEACHER).save(path)
+    whole, trained = path.read_bytes(), []
+    monkeypatch.setattr(Training, "run", lambda *_: trained.append(1) or store.model(TEACHER))
+    at = whole.find(expected[0].tobytes()[:64])  # a weight, which HDF5 would read as another number
+    for content in [flipped(whole, at + 3), *damages(whole)]:
+        path.write_bytes(content)
+        for found, weight in zip(Store(tmp_path).model(TEACHER).get_weights(), expected, strict=True):
+            np.testing.assert_array_equal(found, weight)
+    assert len(trained) > 12  # at least those that were cut, and the weight
+
+
+def test_a_network_of_other_shapes_is_trained_again(first, tmp_path):
+    store, _ = first
+    again = Store(tmp_path)
+    dataclasses.replace(TEACHER, widths=(9,)).build().save(again._path("models", TEACHER, "keras"))
+    with pytest.warns(UserWarning, match=r"\.keras is damaged or stale, and made again \(expected weights of"):
+        found = again.model(TEACHER)
+    np.testing.assert_array_equal(found.get_weights()[0], store.model(TEACHER).get_weights()[0])
+
+
+def test_a_network_of_other_code_is_trained_again_and_it_is_said(first, tmp_path, monkeypatch, recwarn):
+    Store(tmp_path).model(TEACHER)
+    other_settings = dataclasses.replace(TEACHER, epochs=1)  # which have the same name
+    Store(tmp_path).model(other_settings)
+    assert not [str(w.message) for w in recwarn if "other code" in str(w.message)]
+    monkeypatch.setattr(training, "sources_hash", lambda taught: "of a mended loss")
+    with pytest.warns(UserWarning, match=f"{TEACHER.name} was made by other code or versions: it is trained again"):
+        Store(tmp_path).model(TEACHER)
+    assert len(list((tmp_path / "models").iterdir())) == 3
+
+
+@pytest.fixture
+def cached(first, tmp_path):
+    """A store with the networks of `first`, and a cache of the teacher."""
+    store = Store(tmp_path)
+    store._models[TEACHER] = first[0].model(TEACHER)
+    cache = store.teacher_cache(STUDENT)
+    store._caches.clear()
+    return store, cache.directory
+
+
+def content_of(directory):
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+def test_a_cache_that_cannot_be_used_is_made_again_to_the_same_bytes(cached):
+    store, directory = cached
+    whole = content_of(directory)
+    shard, manifest = next(directory.glob("*.npy")).name, "manifest.json"
+    # the manifest without its last line break, which means nothing
+    for name, content in ((shard, whole[shard]), (manifest, whole[manifest].rstrip())):
+        for damaged in damages(content, 4):
+            (directory / name).write_bytes(damaged)
+            store._caches.clear()
+            with pytest.warns(UserWarning, match="is damaged or stale, and made again"):
+                store.teacher_cache(STUDENT)
+            assert content_of(directory) == whole
+
+
+def test_a_cache_of_another_teacher_and_a_file_in_its_place(cached):
+    store, directory = cached
+    whole = content_of(directory)
+    other, teacher = TEACHER.build(), store._models[TEACHER]
+    store._models[TEACHER] = other
+    with pytest.warns(UserWarning, match="Expected the teacher of the cache"):
+        store.teacher_cache(STUDENT).check(other)
+    remove(directory)
+    directory.write_text("")
+    store._caches.clear()
+    store._models[TEACHER] = teacher
+    with pytest.warns(UserWarning, match="expected a directory"):
+        store.teacher_cache(STUDENT)
+    assert content_of(directory) == whole
+
+
+def test_errors_of_writing_a_cache_remove_nothing(cached, monkeypatch):
+    store, directory = cached
+    whole = content_of(directory)
+    with one_writer(directory), pytest.raises(BlockingIOError, match="Expected one writer at a time"):
+        store.teacher_cache(STUDENT)
+
+    def fails(*_):
+        raise ValueError("of the teacher's own")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "write_cache", fails)
+        with pytest.raises(ValueError, match="of the teacher's own"):
+            store.teacher_cache(STUDENT)
+    assert content_of(directory) == whole
