@@ -10,16 +10,25 @@ import sys
 
 
 def main():
-    """Runs the command line."""
+    """Runs the command line; Ctrl-C ends it with one sentence, also while TensorFlow loads."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    if "--help" not in sys.argv:
-        with quiet_stderr():
-            import tensorflow as tf
+    try:
+        if "--help" not in sys.argv:
+            with quiet_stderr():
+                import tensorflow as tf
 
-            tf.config.list_physical_devices()  # looks for GPUs, without starting the runtime that a strategy configures
-    from keras_ls.cli import main as run
+                tf.config.list_physical_devices()  # looks for GPUs, without the runtime that a strategy configures
+        from keras_ls.cli import main as run
 
-    run()
+        run()
+    except KeyboardInterrupt:
+        print(stopped(*sys.argv[1:2]), file=sys.stderr)
+        sys.exit(130)
+
+
+def stopped(command=None):
+    """What is said where somebody stops a command."""
+    return f"Stopped. The same command {'goes on from here' if command == 'run' else 'starts again'}."
 
 
 @contextlib.contextmanager

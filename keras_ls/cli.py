@@ -1,5 +1,6 @@
 """The command line, `keras-ls`."""
 
+import contextlib
 import hashlib
 import pathlib
 import sys
@@ -10,13 +11,17 @@ from typing import Annotated
 import typer
 import typer.core
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 import keras_ls as kls
-from keras_ls.files import check_writable
+from keras_ls.files import check_writable, printable
 from keras_ls.ops.checks import checked_choice, checked_count
+from keras_ls.studies.study import LARGEST_SEED, MOST_BINS, MOST_FOLDS, MOST_RESAMPLES, MOST_SEEDS
+from keras_ls_launcher import stopped
+
+AS_IT_IS = {"markup": False, "emoji": False}  # names, paths and cells come from files, and are no markup
 
 
 class _Commands(typer.core.TyperGroup):
@@ -26,9 +31,7 @@ class _Commands(typer.core.TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            resumes = ctx.invoked_subcommand == "run"
-            on = "The same command goes on from here." if resumes else "The same command starts again."
-            Console(stderr=True).print(f"Stopped. {on}")
+            Console(stderr=True, **AS_IT_IS).print(stopped(ctx.invoked_subcommand), highlight=False)
             raise typer.Exit(130) from None
 
 
@@ -39,7 +42,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Studies of label smoothing, calibration and distillation.",
 )
-console = Console(width=None if sys.stdout.isatty() else 120)
+console = Console(width=None if sys.stdout.isatty() else 120, **AS_IT_IS)
 
 LONGEST_NAME = 60  # characters
 
@@ -62,7 +65,8 @@ def main():
     try:
         app()
     except (ValueError, OSError) as error:
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False)
+        said = Text.assemble(("Error:", "bold red"), f" {printable(error)}")
+        Console(stderr=True, soft_wrap=True, **AS_IT_IS).print(said, highlight=False)
         sys.exit(2)
 
 
@@ -94,7 +98,7 @@ def run(
     if dataset is not None:
         settings["dataset"] = checked_choice("dataset", dataset, kls.data.DATASETS)
     if seeds is not None:
-        settings["seeds"] = tuple(range(checked_count("seeds", seeds, maximum=1000)))
+        settings["seeds"] = tuple(range(checked_count("seeds", seeds, maximum=MOST_SEEDS)))
     if classes and "projection" not in names:
         raise ValueError(f"Expected `--classes` together with the study projection. Received: {', '.join(names)}.")
     chosen = []
@@ -109,33 +113,36 @@ def run(
     checked_choice("strategy", strategy, kls.distribute.STRATEGIES)
     scope = kls.distribute.strategy(strategy)
     out = (out or pathlib.Path("runs") / size).expanduser()
+    check_writable(out, [*(f"{study.name}.json" for study in chosen), "report.html"])
     store = kls.studies.Store(out, scope)
     for study in chosen:
         result = _progress(study, store)
         result.save(out / f"{study.name}.json")
         kls.studies.save_figures(result, out)
         _print_result(result)
-    path = kls.studies.write_report(kls.studies.read_results(out), out)
-    console.print(
-        f"Done in {time.monotonic() - started:.0f} s. Open [bold]{escape(str(path))}[/] in a browser.", soft_wrap=True
-    )
+    with _told_warnings():
+        results = kls.studies.read_results(out)
+    path = kls.studies.write_report(results, out)
+    _print(f"Done in {time.monotonic() - started:.0f} s. Open ", (path, "bold"), " in a browser.")
 
 
 @app.command()
 def report(directory: Directory):
     """Draws figures and report again from the JSON in DIR."""
-    results = kls.studies.read_results(directory)
+    directory = directory.expanduser()
+    with _told_warnings():
+        results = kls.studies.read_results(directory)
     for result in results.values():
         _print_result(result)
     try:
-        check_writable(directory)
+        check_writable(directory, [f"{figure.name}.png" for r in results.values() for figure in r.figures])
+        check_writable(directory, ["report.html"])
     except OSError as error:
-        console.print(f"Nothing was drawn. {escape(str(error))}", soft_wrap=True)
+        _print(f"Nothing was drawn. {error}")
         return
     for result in results.values():
         kls.studies.save_figures(result, directory)
-    path = kls.studies.write_report(results, directory)
-    console.print(f"Open [bold]{escape(str(path))}[/] in a browser.", soft_wrap=True)
+    _print("Open ", (kls.studies.write_report(results, directory), "bold"), " in a browser.")
 
 
 @app.command()
@@ -144,10 +151,12 @@ def export(
     to: Annotated[pathlib.Path, typer.Option(help="Directory of the SavedModels.")] = pathlib.Path("saved_models"),
 ):
     """Writes the calibrated networks of the calibration study in DIR as SavedModels, with their provenance."""
-    check_writable(to.expanduser())
-    for path in kls.studies.export_models(directory, to.expanduser()):
-        shown, record = escape(str(path)), escape(str(path.with_suffix(".json")))
-        console.print(f"Wrote [bold]{shown}[/] and {record}", soft_wrap=True)
+    directory, to = directory.expanduser(), to.expanduser()
+    check_writable(to)
+    with _told_warnings():
+        paths = kls.studies.export_models(directory, to)
+    for path in paths:
+        _print("Wrote ", (path, "bold"), f" and {path.with_suffix('.json')}")
 
 
 @app.command()
@@ -181,24 +190,26 @@ def calibrate(
     """Compares calibrators on predictions of any framework, cross-fitted: table, reliability diagrams, report."""
     if from_logits is None:
         raise ValueError("Expected `--logits` or `--probabilities`: what the predictions are is never guessed.")
-    for name, value, least, most in (("folds", folds, 2, 1000), ("num_bins", num_bins, 1, 1000)):
-        checked_count(name, value, least, most)
-    checked_count("resamples", resamples, maximum=100_000)
-    checked_count("seed", seed, 0, 2**32 - 1)
+    checked_count("folds", folds, 2, MOST_FOLDS)
+    checked_count("num_bins", num_bins, maximum=MOST_BINS)
+    checked_count("resamples", resamples, maximum=MOST_RESAMPLES)
+    checked_count("seed", seed, 0, LARGEST_SEED)
     file, out = file.expanduser(), (out or pathlib.Path("runs/calibrate")).expanduser()
-    check_writable(out)
+    name = printable(file.name)
+    check_writable(out, ["calibrate.json", "calibrate.png", "report.html"])
     if save is not None:
-        check_writable(save.expanduser().parent)
+        save = save.expanduser()
+        check_writable(save, ["calibrator.json"])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         read = kls.data.read_predictions(file, from_logits, labels, predictions, sample_weight, ignore_class)
         logits = kls.studies.logits_of(read.predictions, from_logits)
-    found, said = {}, {file.name: dict.fromkeys(str(warning.message) for warning in caught)}
+    found, said = {}, {name: dict.fromkeys(str(warning.message) for warning in caught)}
     study = kls.studies.Recalibration(
         labels=read.labels,
         logits=logits,
         sample_weight=read.sample_weight,
-        source=file.name,
+        source=name,
         folds=folds,
         num_bins=num_bins,
         num_resamples=resamples,
@@ -208,24 +219,22 @@ def calibrate(
     out.mkdir(parents=True, exist_ok=True)
     with _bar() as progress:
         task = progress.add_task("", total=len(study.steps), study="calibrate")
-        for name in study.steps:
-            progress.update(task, description=name)
+        for step in study.steps:
+            progress.update(task, description=step)
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", UserWarning)
-                found[name] = study.step(name)
-            said[name] = dict.fromkeys(str(warning.message) for warning in caught)
+                found[step] = study.step(step)
+            said[step] = dict.fromkeys(str(warning.message) for warning in caught)
             progress.advance(task)
         progress.update(task, description="done")
-    result = kls.studies.compare(study, found, {file.name: hashlib.sha256(file.read_bytes()).hexdigest()})
+    result = kls.studies.compare(study, found, {name: hashlib.sha256(file.read_bytes()).hexdigest()})
     _finish(result, out)
-    for name, messages in said.items():
+    for of, messages in said.items():
         for message in messages:
-            console.print(f"[yellow]{escape(name)}:[/] {escape(message)}", highlight=False)
+            _print((f"{of}:", "yellow"), f" {message}")
     if save is not None:
-        for path in kls.studies.save_calibrator(
-            study, found, save.expanduser(), from_logits, read.class_names, result.provenance
-        ):
-            console.print(f"Wrote [bold]{escape(str(path))}[/]", soft_wrap=True)
+        for path in kls.studies.save_calibrator(study, found, save, from_logits, read.class_names, result.provenance):
+            _print("Wrote ", (path, "bold"))
 
 
 @app.command()
@@ -247,14 +256,15 @@ def diagnose(
         at = tuple(float(t) for t in temperatures.split(","))
     except ValueError:
         raise ValueError(f"Expected `--temperatures` as numbers, such as 1,2,4. Received: {temperatures!r}.") from None
-    checked_count("num_bins", num_bins, maximum=1000)
+    checked_count("num_bins", num_bins, maximum=MOST_BINS)
     file, out = file.expanduser(), (out or pathlib.Path("runs/diagnose")).expanduser()
-    check_writable(out)
+    check_writable(out, ["diagnose.json", "report.html"])
+    name = printable(file.name)
     settings = dict(part=part, temperatures=at, num_bins=num_bins, examples=examples, from_logits=from_logits)
-    with console.status(f"Looking at what {escape(file.name)} says of {dataset}"):
+    with console.status(Text(f"Looking at what {name} says of {dataset}")):
         found = kls.studies.diagnose(kls.studies.load_teacher(file), dataset, **settings)
     hashed = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
-    result = kls.studies.report_of(found, dataset, file.name, hashed, {"dataset": dataset, **settings})
+    result = kls.studies.report_of(found, dataset, name, hashed, {"dataset": dataset, **settings})
     _finish(result, out)
 
 
@@ -265,16 +275,32 @@ def _finish(result, out):
     kls.studies.save_figures(result, out)
     _print_result(result)
     path = kls.studies.write_report({result.study: result}, out)
-    console.print(f"Open [bold]{escape(str(path))}[/] in a browser.", soft_wrap=True)
+    _print("Open ", (path, "bold"), " in a browser.")
+
+
+def _print(*parts):
+    """Prints a line of texts and `(text, style)`, whatever the names and paths in it."""
+    parts = ((printable(part[0]), part[1]) if isinstance(part, tuple) else printable(part) for part in parts)
+    console.print(Text.assemble(*parts), soft_wrap=True, highlight=False)
+
+
+@contextlib.contextmanager
+def _told_warnings():
+    """Prints each warning of what is done inside once, in a line of its own."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    for message in dict.fromkeys(str(warning.message) for warning in caught if warning.category is UserWarning):
+        _print(("Warning:", "yellow"), f" {message}")
 
 
 def _bar():
     columns = [
-        TextColumn("[bold]{task.fields[study]}"),
+        TextColumn("{task.fields[study]}", style="bold", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
     ]
     return Progress(*columns, console=console)
 
@@ -294,22 +320,21 @@ def _progress(study, store):
 
 def _print_result(result):
     for table in result.tables:
-        drawn = Table(*map(escape, table.columns), title=escape(table.title), title_justify="left")
+        drawn = Table(*table.columns, title=table.title, title_justify="left")
         for row in table.rows:
-            drawn.add_row(*map(escape, row))
+            drawn.add_row(*row)
         for column, cells in zip(drawn.columns[:2], zip(*table.rows)):
             # names stay whole, intervals and sentences may break
             column.no_wrap = not any("±" in cell or len(cell) > LONGEST_NAME for cell in cells)
         console.print(drawn)
         if table.note:
-            console.print(table.note, style="dim", highlight=False, markup=False)
+            console.print(table.note, style="dim", highlight=False)
     if not result.directions:
         return
     directions = Table("claim", "paper", "difference here", "verdict", title="Directions", title_justify="left")
     for found in result.directions:
         color = "green" if found["verdict"] in ("reproduced", "shown") else "yellow"
-        claim, paper, difference, verdict = (escape(found[key]) for key in ("claim", "paper", "difference", "verdict"))
-        directions.add_row(claim, paper, difference, f"[{color}]{verdict}")
+        directions.add_row(found["claim"], found["paper"], found["difference"], Text(found["verdict"], style=color))
     console.print(directions)
 
 

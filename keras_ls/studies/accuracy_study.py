@@ -7,13 +7,13 @@ from scipy import special
 
 from keras_ls import data, ops
 from keras_ls.calibrators import TemperatureScaling
-from keras_ls.ops.checks import checked_fraction
+from keras_ls.ops.checks import checked_count, checked_fraction
 from keras_ls.plots import ComparisonDisplay
 from keras_ls.studies.family import FAMILY
 from keras_ls.studies.intervals import direction_at_points, estimate
 from keras_ls.studies.result import Figure, StudyResult, Table
 from keras_ls.studies.settings import SETTINGS
-from keras_ls.studies.study import Study
+from keras_ls.studies.study import MOST_BINS, Study
 from keras_ls.studies.training import Training
 
 DEFAULTS = {
@@ -66,6 +66,7 @@ class AccuracyStudy(Study):
         if self.seeds is None:
             object.__setattr__(self, "seeds", DEFAULTS[self.size]["seeds"])
         checked_fraction("label_smoothing", self.label_smoothing)
+        checked_count("num_bins", self.num_bins, maximum=MOST_BINS)
         super().__post_init__()
 
     @property

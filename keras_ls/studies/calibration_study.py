@@ -14,7 +14,7 @@ from keras_ls.plots.reliability_bins import bins_of_predictions
 from keras_ls.studies.intervals import NOT_REPORTED, direction_at_points, estimate
 from keras_ls.studies.result import Figure, StudyResult, Table
 from keras_ls.studies.settings import SETTINGS
-from keras_ls.studies.study import Study
+from keras_ls.studies.study import MOST_BINS, Study
 from keras_ls.studies.training import Training
 
 DEFAULTS = {
@@ -70,7 +70,7 @@ class CalibrationStudy(Study):
                 f"Received: {self.label_smoothings}."
             )
         super().__post_init__()
-        checked_count("num_bins", self.num_bins)
+        checked_count("num_bins", self.num_bins, maximum=MOST_BINS)
 
     @property
     def datasets(self):

@@ -13,6 +13,7 @@ from keras_ls.models import final_dense
 from keras_ls.ops.checks import checked_choice, checked_count, checked_positive
 from keras_ls.ops.examples import to_probabilities
 from keras_ls.plots.reliability_bins import bins_of_predictions
+from keras_ls.studies.study import LARGEST_SEED, MOST_BINS
 from keras_ls.studies.teacher_outputs import outputs_of
 
 TEMPERATURES = (1.0, 2.0, 3.0, 4.0, 8.0, 16.0)
@@ -94,7 +95,8 @@ def diagnose(
         ('unclear', 1.0)
     """
     temperatures = tuple(checked_positive("temperatures", t) for t in temperatures)
-    checked_count("num_bins", num_bins)
+    checked_count("num_bins", num_bins, maximum=MOST_BINS)
+    checked_count("seed", seed, 0, LARGEST_SEED)
     if examples is not None:
         checked_count("examples", examples, minimum=10)
     splits = data.load(dataset)

@@ -14,6 +14,7 @@ from keras_ls.ops.calibration import squared_distance
 from keras_ls.ops.checks import check_unit_interval, checked_choice, checked_count
 from keras_ls.ops.examples import as_two_classes, confidence_and_accuracy, to_probabilities
 from keras_ls.plots.reliability_bins import bins_of_predictions
+from keras_ls.studies.study import LARGEST_SEED, MOST_BINS, MOST_FOLDS, MOST_RESAMPLES
 
 AS_GIVEN = "as given"
 CALIBRATORS = {
@@ -101,8 +102,10 @@ class Recalibration:
         one_hot = self.labels.ndim == 2 and np.isin(self.labels, (0, 1)).all() and (self.labels.sum(axis=1) == 1).all()
         if one_hot:
             object.__setattr__(self, "labels", self.labels.argmax(axis=1))
-        for key, minimum in (("folds", 2), ("num_bins", 1), ("num_resamples", 1)):
-            checked_count(key, getattr(self, key), minimum)
+        checked_count("folds", self.folds, 2, MOST_FOLDS)
+        checked_count("num_bins", self.num_bins, maximum=MOST_BINS)
+        checked_count("num_resamples", self.num_resamples, maximum=MOST_RESAMPLES)
+        checked_count("seed", self.seed, 0, LARGEST_SEED)
         for name in self.names or ():
             checked_choice("calibrator", name, CALIBRATORS)
         if self.names is None:

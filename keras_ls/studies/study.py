@@ -13,6 +13,10 @@ SIZES = {
 }
 
 
+# beyond which a setting is a slip of the hand: it would take days, or no picture could show it
+MOST_SEEDS, MOST_BINS, MOST_FOLDS, MOST_RESAMPLES, LARGEST_SEED = 1000, 1000, 1000, 100_000, 2**32 - 1
+
+
 @dataclasses.dataclass(frozen=True)
 class Study:
     """A study's settings; subclasses give `trainings()` and `summarise(store)`.
@@ -36,10 +40,10 @@ class Study:
         self.check_size()
         for dataset in self.datasets:
             data.load(dataset)
-        if not 1 <= len(self.seeds) <= 1000:
-            raise ValueError(f"Expected 1 to 1,000 seeds. Received: {len(self.seeds) or 'none'}.")
+        if not 1 <= len(self.seeds) <= MOST_SEEDS:
+            raise ValueError(f"Expected 1 to {MOST_SEEDS:,} seeds. Received: {len(self.seeds) or 'none'}.")
         for seed in self.seeds:
-            checked_count("seed", seed, 0, 2**32 - 1)
+            checked_count("seed", seed, 0, LARGEST_SEED)
         self.trainings()  # each checks its own settings
 
     def check_size(self):
