@@ -1,5 +1,7 @@
 """What vector scaling, matrix scaling and Dirichlet calibration share: an affine map with a size for each class."""
 
+import numpy as np
+
 from keras_ls.calibrators.affine_solver import solve_affine
 from keras_ls.calibrators.calibrator import Calibrator
 
@@ -31,6 +33,7 @@ class AffineCalibrator(Calibrator):
         self.check_shape(logits.shape)
         penalty = self.penalty(self.columns(_classes(logits.shape)))
         *values, found = solve_affine(labels, logits, weight, penalty, self.features)
+        _check_float32(values[0])
         if not self.built:
             self.build(self.shape_of(logits))
         for variable, value in zip(self.variables, values):
@@ -54,3 +57,13 @@ class AffineCalibrator(Calibrator):
 
 def _classes(shape):
     return 1 if len(shape) == 1 else shape[-1]
+
+
+def _check_float32(factors):
+    largest = np.abs(factors).max()
+    if largest and not 1e-36 < largest < 1e37:
+        raise ValueError(
+            "Expected logits on a scale whose factors float32 can hold, from 1e-36 to 1e37. "
+            f"Received: factors up to {largest:.1g}. {'Divide' if largest < 1 else 'Multiply'} the logits by a "
+            "constant."
+        )

@@ -104,12 +104,16 @@ class MatrixForm:
         g, s = np.split(curvature, [inputs**2])
         g = g.reshape(inputs, inputs)
         q = self.penalty.max(axis=1)
+        s = s.reshape(outputs, outputs)
+        own = np.outer(np.diag(g), np.diag(s))
+        if (2 * q[:-1] > 1e3 * own[:-1].max(axis=1)).any():  # beside a penalty that large its row is not one of equals
+            return _each_alone(own + 2 * self.penalty)
         both = g + np.diag(q)
         unit = np.maximum(np.diag(both), 1e-300) ** -0.5  # of each input, whatever its scale
         units = np.outer(unit, unit)
         shares, basis = eigh(g * units, both * units + 1e-13 * inputs * np.eye(inputs))
         basis *= unit[:, None]
-        spread, rotation = eigh(s.reshape(outputs, outputs))
+        spread, rotation = eigh(s)
         diagonal = np.outer(shares, spread) + 2 * (q @ basis**2)[:, None]
         # without a penalty, adding one number to all logits changes nothing: leave such directions alone
         flat = diagonal <= 1e-13 * diagonal.max()
@@ -122,3 +126,9 @@ class MatrixForm:
             return (basis.T @ gradient @ rotation) * scale
 
         return forward, backward
+
+
+def _each_alone(diagonal):
+    """The functions of `scaling` from the diagonal of the Hessian alone."""
+    scale = np.maximum(diagonal, 1e-300) ** -0.5
+    return lambda v: v * scale, lambda gradient: gradient * scale

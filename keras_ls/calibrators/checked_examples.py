@@ -5,6 +5,7 @@ import numpy as np
 from keras_ls.calibrators.example_blocks import prepared
 
 _BLOCK = 1 << 20  # logits
+_LARGEST = float(np.finfo("float32").max)
 
 
 def checked_examples(labels, logits, weight):
@@ -20,7 +21,7 @@ def checked_examples(labels, logits, weight):
 
     Raises:
         ValueError: for NaN or +inf logits, dense labels that are no distributions, labels that a logit of -inf rules
-            out, infinite weights, and when no example has weight.
+            out, logits beyond float32, infinite weights, and when no example has weight.
 
     Examples:
         >>> import numpy as np
@@ -34,5 +35,16 @@ def checked_examples(labels, logits, weight):
     rows = max(1, _BLOCK // max(1, np.size(logits[0])))
     for start in range(0, len(logits), rows):
         part = slice(start, start + rows)
-        prepared(np.asarray(labels[part]), np.asarray(logits[part]), np.asarray(weight[part]))
+        block = np.asarray(logits[part])
+        prepared(np.asarray(labels[part]), block, np.asarray(weight[part]))
+        if block.dtype.itemsize > 4 and _beyond_float32(block, kept[part]):
+            raise ValueError(
+                f"Expected logits within float32: {_LARGEST:.3g}, up to the sign. Received: larger ones. Divide them "
+                "by a constant, or replace what stands for -inf by -inf."
+            )
     return kept
+
+
+def _beyond_float32(logits, kept):
+    counts = (logits != -np.inf) & (kept if logits.ndim == 1 else kept[:, None])
+    return max(logits.max(where=counts, initial=0), -logits.min(where=counts, initial=0)) > _LARGEST

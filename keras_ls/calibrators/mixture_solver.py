@@ -32,20 +32,26 @@ def solve_mixture(probabilities, weight, temperature):
         with np.errstate(divide="ignore"):
             return -(weight @ np.log(probabilities @ c))
 
-    c, steps, gap = np.full(3, 1 / 3), 0, np.inf
+    c, steps, last = np.full(3, 1 / 3), 0, None
     value = nll(c)
+    digits = 4e-15 * (1 + abs(value))  # differences below are rounding
     while steps < _MAX_STEPS:
         ratios = probabilities / (probabilities @ c)[:, None]
         gradient = -(weight @ ratios)
         gap = -gradient.min() - 1
+        if last and gap >= last[0]:  # a step that changed no digit of the NLL, nor made the gap less
+            gap, c, value = last
+            break
         if gap <= 0.01 * _GAP:
             break
         direction = _least_on_simplex(c, gradient, (ratios * weight[:, None]).T @ ratios) - c
         step = 1.0
-        while (after := nll(c + step * direction)) > value + 1e-4 * step * (gradient @ direction) and step > 1e-12:
+        slope = 1e-4 * gradient @ direction
+        while (after := nll(c + step * direction)) > value + step * slope + digits and step > 1e-12:
             step *= 0.5
-        if after >= value:  # equal in every digit
+        if after > value + digits:
             break
+        last = (gap, c, value) if after >= value - digits else None
         c, value, steps = c + step * direction, after, steps + 1
     c = np.maximum(c, 0) / np.maximum(c, 0).sum()
     c = min([c, *np.eye(3)], key=nll)

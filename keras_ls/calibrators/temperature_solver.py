@@ -209,7 +209,7 @@ class _Objective:
                 "Expected a dataset that gives the same examples at every reading. Received: a weight of "
                 f"{self.weight:g}, then {weight:g}, and other logits. Is it random? Keep one draw with `cache()`."
             )
-        if not np.isfinite(sums).all():
+        if not np.isfinite(sums).all() or squares == 0:
             raise ValueError(
                 "Expected `sample_weight` and logits whose sums are finite. Received: numbers beyond float64. Divide "
                 "them by a constant."
