@@ -6,6 +6,7 @@ import numbers
 import keras
 import numpy as np
 from keras import ops as K
+from keras.src.backend.common.stateless_scope import in_stateless_scope
 
 
 def checked_fraction(name, value):
@@ -149,6 +150,8 @@ def concrete(tensor):
     """Returns `tensor` as a NumPy array, or None where it has no value yet (inside a traced function)."""
     if tensor is None or isinstance(tensor, keras.KerasTensor):
         return None
+    if keras.backend.backend() == "torch" and in_stateless_scope():
+        return None  # Keras looks for shapes there, with numbers that it makes up
     if keras.backend.backend() == "jax":
         import jax
 
