@@ -2,10 +2,7 @@
 
 from keras_ls.ops._logits import probabilities_to_logits
 from keras_ls.ops.binary_crossentropy import binary_smoothed_crossentropy
-from keras_ls.ops.calibration import (
-    brier_score,
-    calibration_error,
-)
+from keras_ls.ops.calibration import brier_score, calibration_error
 from keras_ls.ops.classwise import classwise_calibration_error
 from keras_ls.ops.crossentropy import smoothed_crossentropy
 from keras_ls.ops.decomposition import BrierDecomposition, brier_decomposition
@@ -19,9 +16,7 @@ from keras_ls.ops.penalties import entropy, excess_margin, top_logit_excess
 from keras_ls.ops.relations import angle_error, correlation_distance, distance_error, similarity_error
 from keras_ls.ops.resampling import BootstrapInterval, CalibrationTest, bootstrap_interval, calibration_test
 from keras_ls.ops.selective import risk_coverage_area
-from keras_ls.ops.smooth_calibration import (
-    smooth_calibration_error,
-)
+from keras_ls.ops.smooth_calibration import smooth_calibration_error
 from keras_ls.ops.smoothing import effective_smoothing, smooth_labels
 from keras_ls.ops.smoothing_estimate import SmoothingEstimate, estimate_smoothing, wrong_logit_variance
 from keras_ls.ops.softening import squared_logit_error, standardize_logits
