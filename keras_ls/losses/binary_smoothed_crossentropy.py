@@ -5,7 +5,7 @@ from keras import ops as K
 
 from keras_ls.losses.coefficient import Coefficient, number
 from keras_ls.losses.replica_exact_loss import ReplicaExactLoss
-from keras_ls.ops._inputs import check_binary_labels, counted, same_shape
+from keras_ls.ops._inputs import check_binary_labels, checked_probabilities, counted, same_shape
 from keras_ls.ops._logits import LogitsCheck, as_logits
 from keras_ls.ops.binary_crossentropy import binary_core
 from keras_ls.ops.checks import checked_class, checked_fraction, checked_rates
@@ -108,6 +108,8 @@ class BinarySmoothedCrossentropy(ReplicaExactLoss):
             known = is_not_ignored(labels, self.ignore_class)
             counts = known if counts is None else K.logical_and(counts, known)
         check_binary_labels(labels, counts)
+        if not self.from_logits:
+            logits = checked_probabilities(logits, counts, binary=True, nan_passes=True)
         return self._losses(labels, logits)
 
     def _losses(self, labels, logits):

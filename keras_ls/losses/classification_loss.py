@@ -3,7 +3,7 @@
 from keras import ops as K
 
 from keras_ls.losses.replica_exact_loss import ReplicaExactLoss
-from keras_ls.ops._inputs import align_labels, checked_labels, counted, dropped
+from keras_ls.ops._inputs import align_labels, checked_labels, checked_probabilities, counted, dropped
 from keras_ls.ops._logits import LogitsCheck, as_logits
 from keras_ls.ops._tensors import classes_last
 from keras_ls.ops.checks import checked_axis, checked_class
@@ -47,20 +47,21 @@ class ClassificationLoss(ReplicaExactLoss):
 
     def call(self, y_true, y_pred):
         """Per-example losses of targets and predictions that are what they should be."""
-        return self.losses(*self._aligned(y_true, y_pred))
+        logits = classes_last(as_logits(y_pred, self.from_logits), self.axis)
+        return self.losses(align_labels(y_true, logits, self.axis), logits)
 
     def checked_call(self, y_true, y_pred, keep, weight):
-        """`call`, after an error for targets of examples that count which are no classes or distributions."""
-        labels, logits = self._aligned(y_true, y_pred)
-        counts = counted(logits[..., 0], keep, weight)
+        """`call`, after an error for targets or probabilities of examples that count which are none."""
+        predictions = classes_last(y_pred, self.axis)
+        labels = align_labels(y_true, predictions, self.axis)
+        counts = counted(predictions[..., 0], keep, weight)
+        if not self.from_logits:
+            predictions = checked_probabilities(predictions, counts, nan_passes=True)
+        logits = as_logits(predictions, self.from_logits)
         labels = checked_labels(labels, logits, counts)
         if weight is not None and len(labels.shape) < len(logits.shape):
             labels = dropped(labels, counts)
         return self.losses(labels, logits)
-
-    def _aligned(self, y_true, y_pred):
-        logits = classes_last(as_logits(y_pred, self.from_logits), self.axis)
-        return align_labels(y_true, logits, self.axis), logits
 
     def losses(self, labels, logits):
         """Per-example losses of integer `[...]` or dense `[..., K]` labels and logits `[..., K]`."""

@@ -95,16 +95,20 @@ def checked_distributions(labels, weight=None):
     return K.where(wrong[..., None], K.full_like(rows, np.nan), rows) if compiled_by_xla() else labels
 
 
-def checked_probabilities(p, weight=None):
-    """Probabilities `[M, K]` or P(y=1) `[M]` of examples with weight; NaN where XLA hides that they are none."""
-    binary = len(p.shape) == 1
+def checked_probabilities(p, weight=None, binary=None, nan_passes=False):
+    """Probabilities `[..., K]` of examples with weight, or P(y=1); NaN where XLA hides that they are none.
+
+    `binary` says whether each number is a P(y=1) of its own, as in `[M]`. A known NaN is an error, or with `nan_passes`
+    left to the caller.
+    """
+    binary = len(p.shape) == 1 if binary is None else binary
     rows = at_least_float32(p)
     inside = K.logical_and(rows >= -1e-3, rows <= 1 + 1e-3)  # by more than half precision rounds
     if not binary:
         inside = K.all(inside, axis=-1)
     nan = _of_weight(K.isnan(rows if binary else K.sum(rows, axis=-1)), weight)
     known = concrete(nan)  # in a graph the result is NaN, too
-    if known is not None and known.any():
+    if known is not None and known.any() and not nan_passes:
         raise ValueError(f"Expected `probabilities` without NaN. Received: {int(known.sum())} NaN. {NAN_ADVICE}")
     outside = K.logical_and(_of_weight(K.logical_not(inside), weight), K.logical_not(nan))
     refuse(outside, p, "Expected `probabilities` in [0, 1].", LOGITS_ADVICE)

@@ -6,8 +6,9 @@ import keras
 import numpy as np
 from keras import ops as K
 
+from keras_ls.ops._inputs import checked_probabilities
 from keras_ls.ops._output_layers import activation_of, probability_outputs
-from keras_ls.ops._tensors import as_tensor
+from keras_ls.ops._tensors import as_tensor, classes_last
 from keras_ls.ops.checks import check_unit_interval, checked_flag, concrete
 from keras_ls.ops.precision import at_least_float32
 
@@ -38,7 +39,8 @@ def probabilities_to_logits(probabilities, binary=None):
         Logits of the same shape, at least float32.
 
     Raises:
-        ValueError: for numbers outside [0, 1] or NaN, when their values are known.
+        ValueError: for numbers outside [0, 1] or NaN, and rows of K classes that do not sum to 1; in a TensorFlow graph
+            when it runs.
 
     Examples:
         log(.8 / .2) = log 4 either way:
@@ -54,8 +56,9 @@ def probabilities_to_logits(probabilities, binary=None):
     p = as_tensor("probabilities", probabilities)
     if binary is not None:
         checked_flag("binary", binary)
-    check_unit_interval("`probabilities`", p, "Logits need no conversion.")
-    return as_logits(p, False, is_binary(p) if binary is None else binary)
+    binary = is_binary(p) if binary is None else binary
+    p = p if binary else classes_last(p, -1)
+    return as_logits(checked_probabilities(p, binary=binary), False, binary)
 
 
 def as_logits(predictions, from_logits, binary=False):
@@ -76,8 +79,7 @@ def logits_of_array(predictions, weight, from_logits):
     """`as_logits` of flat NumPy predictions, `[M, K]` or `[M]`, after an error for "probabilities" that are none."""
     if from_logits:
         return predictions
-    counted = predictions[np.asarray(weight) != 0]
-    check_unit_interval("probabilities", counted, "Use `from_logits=True` for logits.")
+    checked_probabilities(predictions, weight)
     return K.convert_to_numpy(as_logits(predictions, False, is_binary(predictions)))
 
 

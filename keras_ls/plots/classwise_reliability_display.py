@@ -192,7 +192,7 @@ class ClasswiseReliabilityDisplay:
 
 
 def _examples(labels, logits, from_logits, sample_weight):
-    labels, logits, weight = flatten_examples(labels, logits, sample_weight)
+    labels, logits, weight = flatten_examples(labels, logits, sample_weight, from_logits=from_logits)
     if len(logits.shape) != 2:
         raise ValueError(
             "Expected predictions `[N, K]` of K classes. Received: P(y=1) alone. Draw it with `ReliabilityDisplay`."

@@ -24,7 +24,7 @@ def examples_of_predictions(labels, logits, from_logits, sample_weight):
 
     The weights are as `to_effective_counts` has them.
     """
-    labels, logits, weight = flatten_examples(labels, logits, sample_weight)
+    labels, logits, weight = flatten_examples(labels, logits, sample_weight, from_logits=from_logits)
     check_some_weight(weight)
     arrays = (*confidence_and_accuracy(labels, to_probabilities(logits, from_logits)), weight)
     kept = concrete(weight) != 0

@@ -155,6 +155,36 @@ IN_GRAPHS = [
 ]
 
 
+@pytest.mark.parametrize("bad", [bad for bad in BAD_PROBABILITIES if bad not in ("nan", "names")])
+@pytest.mark.parametrize("component", [c for c in registry.LOSSES if c.batch is registry.integers], ids=str)
+def test_probabilities_of_losses(component, bad):
+    probabilities, words = BAD_PROBABILITIES[bad]
+    with pytest.raises(ValueError, match=f"^Expected .*({words})"):
+        component.make(from_logits=False)(LABELS, probabilities)
+    weight = np.zeros(7)
+    assert float(component.make(from_logits=False)(LABELS, probabilities, weight)) == 0  # nothing counts
+
+
+@pytest.mark.parametrize("bad", [bad for bad in BAD_PROBABILITIES if bad != "names"])
+@pytest.mark.parametrize("name", [c.name for c in registry.CALIBRATORS if "-" not in c.name] + ["crossfit", *DISPLAYS])
+def test_probabilities_of_calibrators_and_displays(name, bad):
+    probabilities, words = BAD_PROBABILITIES[bad]
+    with quiet(), pytest.raises(ValueError, match=f"^Expected .*({words})"):
+        if name in DISPLAYS:
+            getattr(kls.plots, name).from_predictions(LABELS, probabilities, from_logits=False)
+        elif name == "crossfit":
+            temperature = kls.calibrators.TemperatureScaling()
+            kls.calibrators.crossfit(temperature, probabilities, LABELS, folds=2, from_logits=False)
+        else:
+            getattr(kls.calibrators, name)(from_logits=False).fit(probabilities, LABELS)
+
+
+def test_probabilities_of_labels():
+    loss = kls.losses.BinarySmoothedCrossentropy(from_logits=False)
+    with pytest.raises(ValueError, match=r"^Expected `probabilities` in \[0, 1\]\. Received: 1\.5"):
+        loss([[0, 1]], [[0.5, 1.5]])
+
+
 @pytest.mark.tensorflow
 @pytest.mark.parametrize("bad, jit_compile", IN_GRAPHS)
 @pytest.mark.parametrize(

@@ -38,8 +38,12 @@ def test_probabilities_to_logits_of_classes_and_of_one():
 
 
 def test_what_is_no_probability_is_refused():
-    for wrong in ([[2.0, -1.0]], [0.5, np.nan]):
-        with pytest.raises(ValueError, match=r"Expected `probabilities` in \[0, 1\]"):
+    for wrong, words in (
+        ([[2.0, -1.0]], r"in \[0, 1\]"),
+        ([0.5, np.nan], "without NaN"),
+        ([[0.9, 0.8]], "a sum of 1"),
+    ):
+        with pytest.raises(ValueError, match=f"Expected `probabilities` .*{words}"):
             kls.ops.probabilities_to_logits(wrong)
 
 

@@ -111,7 +111,7 @@ def test_json_round_trip():
         ({"class_names": ["a"]}, "`class_names`, one a class: 12. Received: 1"),
         ({"max_panels": 0}, "`max_panels` to be an integer of at least 1"),
         ({"binning": "quantiles"}, "Did you mean 'quantile'"),
-        ({"from_logits": False}, r"`probabilities` in \[0, 1\].*Pass `from_logits=True`"),
+        ({"from_logits": False}, r"`probabilities` in \[0, 1\].*use `from_logits=True`"),
     ],
 )
 def test_bad_options(options, message):

@@ -276,7 +276,7 @@ def test_bad_saved_data(display):
 
 
 def test_bad_predictions():
-    with pytest.raises(ValueError, match=r"Expected `probabilities` in \[0, 1\].*Pass `from_logits=True`"):
+    with pytest.raises(ValueError, match=r"Expected `probabilities` in \[0, 1\].*use `from_logits=True`"):
         ReliabilityDisplay.from_predictions([0, 1], [[3.0, 1.0], [2.0, 5.0]], from_logits=False)
     with pytest.raises(ValueError, match="Expected `logits` without NaN"):
         ReliabilityDisplay.from_predictions([0], [[float("nan"), 1.0]])
