@@ -15,6 +15,7 @@ from keras import ops as K
 from keras_ls.calibrators.calibrator import Calibrator
 from keras_ls.distillation import Distiller
 from keras_ls.export_inputs import input_signature as inputs_of
+from keras_ls.export_inputs import without_missing
 from keras_ls.files import check_writable
 from keras_ls.ops._logits import LogitsCheck, as_logits, is_binary
 from keras_ls.ops.checks import checked_flag
@@ -56,12 +57,13 @@ def export_saved_model(model, path, calibrator=None, from_logits=True, input_sig
         from_logits: whether the model returns logits (default) or probabilities. The logits of probabilities are
             `log p`, or `log p - log(1 - p)` for a single one, with p clipped at Keras's epsilon, 1e-7.
         input_signature: the inputs as `keras.Model.export` takes them: a list of the one structure of `tf.TensorSpec`
-            that the model is called on, such as `[tf.TensorSpec((None, 128), "int64")]`; None for what the model knows.
+            that the model is called on, such as `[tf.TensorSpec((None, 128), "int64")]`, in which None leaves out an
+            optional input; None for what the model knows.
 
     Returns:
         The path, a `pathlib.Path` with `~` expanded. The signature's outputs: `logits` and `probabilities` of the shape
-        of the model's
-        output, `confidence` and `class` (int64) without the class axis; float32, or float64 for a float64 model.
+        of the model's output, `confidence` and `class` (int64) without the class axis; float32, or float64 for a
+        float64 model.
 
     Raises:
         ValueError: for what is not a model, an unbuilt one, several outputs, an integer output, a calibrator that is no
@@ -108,14 +110,14 @@ def export_saved_model(model, path, calibrator=None, from_logits=True, input_sig
             "fitted and changes nothing. Fit it first, or leave it out."
         )
     target = _checked_target(path)
-    signature = inputs_of(model, input_signature)
+    signature, with_missing = without_missing(inputs_of(model, input_signature))
 
     check = LogitsCheck("export_saved_model")
     if from_logits:
         check.see_model(model)
 
     def serve(inputs):
-        output = _single_output(model(inputs, training=False))
+        output = _single_output(model(with_missing(inputs), training=False))
         if from_logits:
             check.see(output)
         output = at_least_float32(output)

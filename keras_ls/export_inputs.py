@@ -21,16 +21,19 @@ def input_signature(model, given=None):
     Args:
         model: a built `keras.Model`.
         given: as `keras.Model.export` takes it, a list of the one structure the model is called on, of `tf.TensorSpec`,
-            `keras.InputSpec` or `keras.KerasTensor`; None for what the model knows of its inputs.
+            `keras.InputSpec` or `keras.KerasTensor`, with None for an optional input that is left out; None for what
+            the model knows of its inputs.
 
     Raises:
         ValueError: for a model that is not built, or is called on several arguments; for another `given`; and for a
             subclassed model that makes integers or text of its inputs, whose dtypes nothing tells.
     """
     _check_one_argument(model)
+    inputs = getattr(model, "inputs", None)
+    if not inputs:
+        _check_built_whole(model)
     if given is not None:
         return _given(given)
-    inputs = getattr(model, "inputs", None)
     if inputs:
         names = _Names(lambda shape: (None, *shape[1:]))
         return names.specs(inputs[0] if isinstance(model, keras.Sequential) else model.input)
@@ -46,6 +49,21 @@ def input_signature(model, given=None):
     return found
 
 
+def without_missing(signature):
+    """The signature of what is served, and a function that puts None in the place of the optional inputs left out.
+
+    Args:
+        signature: what `input_signature` returns.
+    """
+    specs = keras.tree.flatten(signature)
+    if None not in specs:
+        return signature, lambda inputs: inputs
+    present = {spec.name: spec for spec in specs if spec is not None}
+    return present, lambda inputs: keras.tree.pack_sequence_as(
+        signature, [None if spec is None else inputs[spec.name] for spec in specs]
+    )
+
+
 class _Names:
     """Makes specs with names that are distinct and that TensorFlow takes."""
 
@@ -59,6 +77,8 @@ class _Names:
         return tf.TensorSpec(self._shape(shape), dtype, distinct)
 
     def specs(self, node, name=""):
+        if node is None:  # an optional input that is left out
+            return None
         if hasattr(node, "dtype") and hasattr(node, "shape"):
             return self.spec(name, node.shape, node.dtype or "float32")
         if isinstance(node, dict):
@@ -71,7 +91,7 @@ class _Names:
 
 
 def _given(signature):
-    leaves = keras.tree.flatten(signature)
+    leaves = [leaf for leaf in keras.tree.flatten(signature) if leaf is not None]
     known = all(isinstance(leaf, (tf.TensorSpec, keras.InputSpec, keras.KerasTensor)) for leaf in leaves)
     if not isinstance(signature, (list, tuple)) or len(signature) != 1 or not known or not leaves:
         raise ValueError(
@@ -103,12 +123,25 @@ def _built_shape(model):
     return config.get("input_shape", next(iter(config.get("shapes_dict", {}).values()), None))
 
 
+def _check_built_whole(model):
+    """Raises for a model first called without an optional input: Keras then exports it with a value there."""
+    shape = _built_shape(model)
+    if shape is not None and True in keras.tree.flatten(keras.tree.map_shape_structure(lambda s: s is None, shape)):
+        raise ValueError(
+            f"Expected a model whose first call had all its inputs. Received: {type(model).__name__} {model.name!r}, "
+            f"first called on inputs of shapes {shape}. Make it anew, call it once on all inputs, load its weights, "
+            "and pass `input_signature` with None for what is to be left out."
+        )
+
+
 def _check_takes_floats(model, specs):
     """Raises for a model that makes something else of floats: as such, integers above 2²⁴ would lose their last digits.
 
     Keras keeps no dtypes of what a subclassed model was called on.
     """
     refused = "Expected `input_signature` for a subclassed model whose inputs are no floats. Received: none, and"
+    eagerly = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)  # which puts what a tf.function of the model does into this one graph
     try:
         graph = tf.function(lambda x: model(x, training=False)).get_concrete_function(specs).graph
     except Exception as error:
@@ -116,6 +149,8 @@ def _check_takes_floats(model, specs):
         raise ValueError(
             f"{refused} {type(model).__name__} {model.name!r} cannot be called on floats ({reason:.200}). {_ADVICE}"
         ) from error
+    finally:
+        tf.config.run_functions_eagerly(eagerly)
     reached = [tensor for tensor in graph.inputs if tensor.dtype.is_floating]
     while reached:
         for operation in reached.pop().consumers():

@@ -428,9 +428,25 @@ class LargeIds(keras.Model):
         return self.dense(keras.ops.cast(ids % 2, "float32") + 0 * inputs["x"])
 
 
+class TracedIds(keras.Model):
+    """Makes integers of its inputs inside a function of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(2)
+
+    @tf.function
+    def parity(self, ids):
+        return tf.cast(tf.cast(ids, "int64") % 2, "float32")
+
+    def call(self, inputs):
+        return self.dense(self.parity(inputs))
+
+
 @pytest.mark.parametrize(
     ("make", "batch", "signature"),
     [
+        (TracedIds, tf.constant([[2**24], [2**24 + 1]], "int64"), [tf.TensorSpec((None, 1), "int64")]),
         (Text, tf.constant([["good"], ["bad"], ["ugly"]]), [tf.TensorSpec((None, 1), "string")]),
         (
             LargeIds,
@@ -448,6 +464,52 @@ def test_inputs_of_a_subclassed_model_that_are_no_floats(tmp_path, make, batch, 
     served = tf.saved_model.load(export_saved_model(model, tmp_path / "model", input_signature=signature))
     inputs = batch if isinstance(batch, dict) else {"inputs": batch}
     np.testing.assert_array_equal(served.signatures["serving_default"](**inputs)["logits"], expected)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Sum(keras.layers.Layer):
+    """x, or x + y."""
+
+    def call(self, x, y=None):
+        return x if y is None else x + y
+
+    def compute_output_spec(self, x, y=None):
+        return keras.KerasTensor(x.shape, x.dtype)
+
+
+class SumOfKeys(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.sum, self.dense = Sum(), keras.layers.Dense(3)
+
+    def call(self, inputs):
+        return self.dense(self.sum(inputs["a"], inputs["b"]))
+
+
+def functional_sum(in_a_dict):
+    a, b = keras.Input((4,), name="a"), keras.Input((4,), name="b", optional=True)
+    return keras.Model({"a": a, "b": b} if in_a_dict else [a, b], keras.layers.Dense(3)(Sum()(a, b)))
+
+
+@pytest.mark.parametrize("kind", ["dict", "list", "subclass"])
+def test_optional_input_that_is_left_out(tmp_path, kind):
+    x, spec = np.random.default_rng(0).normal(size=(5, 4)).astype("float32"), tf.TensorSpec((None, 4))
+    together = (lambda a, b: [a, b]) if kind == "list" else (lambda a, b: {"a": a, "b": b})
+    model = SumOfKeys() if kind == "subclass" else functional_sum(kind == "dict")
+    model(together(x, x))
+    path = export_saved_model(model, tmp_path / "model", input_signature=[together(spec, None)])
+    served = tf.saved_model.load(path).signatures["serving_default"]
+    name = "inputs_0" if kind == "list" else "a"
+    assert set(served.structured_input_signature[1]) == {name}
+    np.testing.assert_allclose(served(**{name: x})["logits"], model(together(x, None)), rtol=1e-6)
+
+
+def test_first_call_without_an_optional_input(tmp_path):
+    model = SumOfKeys()
+    model({"a": np.zeros((5, 4), "float32"), "b": None})
+    with pytest.raises(ValueError, match=r"Expected a model whose first call had all its inputs. .*'b': None"):
+        export_saved_model(model, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
 
 
 @pytest.mark.parametrize("signature", [(4,), [], [tf.TensorSpec((None, 4))] * 2, tf.TensorSpec((None, 4)), ["float32"]])
