@@ -16,10 +16,12 @@ from keras_ls.calibrators.calibrator import Calibrator
 from keras_ls.distillation import Distiller
 from keras_ls.export_inputs import input_signature as inputs_of
 from keras_ls.export_inputs import without_missing
-from keras_ls.files import check_writable
+from keras_ls.files import check_writable, local_path
 from keras_ls.ops._logits import LogitsCheck, as_logits, is_binary
 from keras_ls.ops.checks import checked_flag
 from keras_ls.ops.precision import at_least_float32
+
+__all__ = ["export_saved_model"]
 
 # what TensorFlow writes; anything else in the directory is the user's
 _SAVED_MODEL_PARTS = {
@@ -140,7 +142,7 @@ def export_saved_model(model, path, calibrator=None, from_logits=True, input_sig
                 archive.write_out(str(new), verbose=False)
             except tf.errors.OpError as error:
                 raise OSError(f"Expected to write a SavedModel to {target}. Received: {error.message}") from error
-    return pathlib.Path(path).expanduser()
+    return local_path("path", path)
 
 
 def _changes_nothing(calibrator):
@@ -215,7 +217,7 @@ def _outputs(logits):
 def _checked_target(path):
     if "://" in str(path):
         raise ValueError(f"Expected a local directory. Received: {path}. Export to a local one, and copy it there.")
-    target = pathlib.Path(path).expanduser().resolve()
+    target = local_path("path", path).resolve()
     if target.is_dir():
         others = sorted(entry.name for entry in target.iterdir())
         if others and not tf.saved_model.contains_saved_model(str(target)):

@@ -10,16 +10,40 @@ import unicodedata
 LONGEST_NAME = 200  # characters; file systems take 255 bytes, and writers add to a name
 
 
+def local_path(name, path):
+    """`path` as a `pathlib.Path` with `~` expanded; every public function that takes a path begins with it.
+
+    Args:
+        name: of the argument, for the error.
+        path: a string or `os.PathLike`.
+
+    Raises:
+        ValueError: for what is no path.
+
+    Examples:
+        >>> from keras_ls.files import local_path
+        >>> local_path("path", "runs/tiny").name
+        'tiny'
+        >>> local_path("path", "~/runs") == pathlib.Path.home() / "runs"
+        True
+    """
+    if not isinstance(path, (str, os.PathLike)) or isinstance(os.fspath(path), bytes) or not os.fspath(path):
+        raise ValueError(f"Expected `{name}` to be a path, a string or pathlib.Path. Received: {path!r}.")
+    return pathlib.Path(path).expanduser()
+
+
 def write_beside(path, write):
     """Calls `write(temporary path)` and renames the result to `path`: a kill leaves the old file or the new one.
 
-    The content is on the disk before the name is, so that this also holds when the power goes.
+    The content is on the disk before the name is, so that this also holds when the power goes. Directories that are
+    missing are made.
 
     Args:
         path: where to.
         write: a function of a path that has the same suffix.
     """
     path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}-{path.name}")
     try:
         write(temporary)

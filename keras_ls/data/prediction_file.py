@@ -1,12 +1,12 @@
 """Predictions of any framework from a file: .npz, .csv or .parquet."""
 
 import dataclasses
-import pathlib
 
 import numpy as np
 
 from keras_ls.data.prediction_arrays import read_arrays
 from keras_ls.data.prediction_table import read_csv, read_parquet
+from keras_ls.files import local_path
 from keras_ls.ops._logits import LogitsCheck
 from keras_ls.ops.checks import checked_class
 
@@ -77,7 +77,7 @@ def read_predictions(path, from_logits, labels=None, predictions=None, sample_we
         >>> file.labels.tolist(), file.predictions.tolist(), file.class_names
         ([0, 1], [[2.0, 0.5], [0.1, 1.5]], ('cat', 'dog'))
     """
-    path = pathlib.Path(path).expanduser()
+    path = local_path("path", path)
     if path.suffix.lower() not in READERS:
         raise ValueError(f"Expected a file {', '.join(READERS)}. Received: {path}.")
     if not path.is_file():

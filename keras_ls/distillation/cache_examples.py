@@ -63,7 +63,7 @@ def checked_batches(dataset, batch_size, teacher_inputs=None):
 
     batched = check_examples(dataset)
     if is_endless(dataset):
-        raise endless("dataset", "tf.data.Dataset")
+        raise endless("dataset", "tf.data.Dataset", " or take as many as there are, with take(n)")
     dataset = dataset.rebatch(batch_size) if batched else dataset.batch(batch_size)
 
     def check(ids, example):

@@ -2,7 +2,6 @@
 
 import functools
 import math
-import pathlib
 
 from keras_ls.batches import endless, is_endless
 from keras_ls.distillation.cache_examples import check_examples, checked_batches, numpy_batches, views
@@ -11,7 +10,7 @@ from keras_ls.distillation.cache_writing import checked_logits, in_inference_mod
 from keras_ls.distillation.distillation_loss import OFF
 from keras_ls.distillation.forward_pass import checked_inputs
 from keras_ls.distillation.teacher_fingerprint import teacher_fingerprint
-from keras_ls.files import one_writer, remove_unfinished
+from keras_ls.files import local_path, one_writer, remove_unfinished
 from keras_ls.ops._logits import LogitsCheck
 from keras_ls.ops.checks import checked_choice, checked_class, checked_count, checked_positive
 
@@ -54,7 +53,7 @@ class TeacherCache:
     """
 
     def __init__(self, directory, teacher=None):
-        self.directory = pathlib.Path(directory)
+        self.directory = local_path("directory", directory)
         self._teacher_inputs = None
         self._compared = set()  # shards whose SHA-256 was found right
         self._manifest = CacheManifest.read(self.directory)

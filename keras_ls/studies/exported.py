@@ -11,7 +11,7 @@ import tempfile
 from keras_ls import data
 from keras_ls.calibrators import TemperatureScaling
 from keras_ls.export import export_saved_model
-from keras_ls.files import check_writable, printable, write_beside
+from keras_ls.files import check_writable, local_path, printable, write_beside
 from keras_ls.ops.checks import checked_count
 from keras_ls.studies.calibration_study import CalibrationStudy
 from keras_ls.studies.report import read_results
@@ -41,6 +41,7 @@ def export_models(directory, to):
     Raises:
         ValueError: when the directory holds no calibration study, or one of other settings or scores.
     """
+    directory, to = local_path("directory", directory), local_path("to", to)
     results = read_results(directory)
     if CalibrationStudy.name not in results:
         raise ValueError(
@@ -48,15 +49,15 @@ def export_models(directory, to):
             f"{printable(directory)} with {', '.join(results)}."
         )
     result = results[CalibrationStudy.name]
-    file = printable(pathlib.Path(directory) / f"{result.study}.json")
+    file = printable(directory / f"{result.study}.json")
     study = _study(result.config, file)
     chosen = [
         (study.training(dataset, alpha, study.seeds[0]), kind, _scores(result.values, dataset, kind, file))
         for dataset, (kind, alpha) in itertools.product(study.datasets, study.networks.items())
     ]
-    with _writable(pathlib.Path(directory), [training for training, _, _ in chosen]) as place:
+    with _writable(directory, [training for training, _, _ in chosen]) as place:
         store = Store(place)
-        return [_export(store, *one, result.provenance, pathlib.Path(to)) for one in chosen]
+        return [_export(store, *one, result.provenance, to) for one in chosen]
 
 
 def _export(store, training, kind, scores, provenance, to):

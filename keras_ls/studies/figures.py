@@ -3,7 +3,7 @@
 import io
 
 from keras_ls import plots
-from keras_ls.files import checked_file_name, write_beside
+from keras_ls.files import checked_file_name, local_path, write_beside
 from keras_ls.plots.canvas import unseen_figure
 
 WIDTH = {
@@ -79,7 +79,7 @@ def png(figure, dpi=140):
 
 def save_figures(result, directory):
     """Writes each figure of a result as `directory/NAME.png` and returns the paths."""
-    paths = []
+    directory, paths = local_path("directory", directory), []
     for figure in result.figures:
         path = directory / f"{checked_file_name('figure', figure.name)}.png"
         content = png(figure)

@@ -1,13 +1,12 @@
 """What a comparison of calibrators found, as tables and diagrams, and the best calibrator on disk."""
 
 import json
-import pathlib
 
 import keras
 import numpy as np
 
 from keras_ls.export import export_saved_model
-from keras_ls.files import write_beside
+from keras_ls.files import local_path, write_beside
 from keras_ls.plots import ReliabilityDisplay
 from keras_ls.studies.recalibration import AS_GIVEN, CALIBRATORS, ERRORS, SCORES
 from keras_ls.studies.result import Figure, StudyResult, Table, provenance
@@ -119,7 +118,7 @@ def save_calibrator(study, found, directory, from_logits, class_names, facts):
             "Expected a calibrator that lowers the NLL of examples it was not fitted on. Received: none does, so "
             "that nothing is saved. Name one with `--calibrator` to have it anyway."
         )
-    calibrator, directory = found[chosen].calibrator, pathlib.Path(directory)
+    calibrator, directory = found[chosen].calibrator, local_path("directory", directory)
     inputs = keras.Input(study.logits.shape[1:] or (1,))
     model = keras.Model(inputs, keras.layers.Identity()(inputs))
     saved = export_saved_model(model, directory / "saved_model", calibrator, from_logits)

@@ -2,9 +2,8 @@
 
 import base64
 import html
-import pathlib
 
-from keras_ls.files import printable, write_beside
+from keras_ls.files import local_path, printable, write_beside
 from keras_ls.studies.figures import png
 from keras_ls.studies.result import StudyResult
 
@@ -36,7 +35,7 @@ def read_results(directory):
     Raises:
         ValueError: when there are none, or one cannot be read; the error names the file and the field.
     """
-    directory = pathlib.Path(directory)
+    directory = local_path("directory", directory)
     paths = [path for name in ORDER if (path := directory / f"{name}.json").exists()]
     if not paths:
         raise ValueError(
@@ -74,7 +73,7 @@ def write_report(results, directory):
         f"<style>{STYLE}</style></head><body><h1>{html.escape(title)}</h1><p>{html.escape(about)}</p>{sections}"
         "</body></html>"
     )
-    path = pathlib.Path(directory) / "report.html"
+    path = local_path("directory", directory) / "report.html"
     write_beside(path, lambda p: p.write_text(page, encoding="utf-8"))
     return path
 

@@ -6,7 +6,7 @@ import platform
 import sys
 import warnings
 
-from keras_ls.files import printable, write_beside
+from keras_ls.files import local_path, printable, write_beside
 from keras_ls.ops.checks import checked_choice
 from keras_ls.studies.saved_result import check_facts, checksum, parse
 
@@ -77,6 +77,7 @@ class StudyResult:
 
     def save(self, path):
         """Writes JSON, with a checksum of its content, beside and renames it."""
+        path = local_path("path", path)
         facts = {"format": FORMAT, **dataclasses.asdict(self)}
         facts = json.loads(json.dumps(facts, allow_nan=False, default=_plain))
         text = json.dumps(facts | {"checksum": checksum(facts)}, indent=1, allow_nan=False)
@@ -92,6 +93,7 @@ class StudyResult:
         Raises:
             ValueError: for a file that is not such a result; the error names the file and the field.
         """
+        path = local_path("path", path)
         try:
             facts, intact = parse(path.read_text(encoding="utf-8"))
             checked_choice("format", facts.pop("format", None), [FORMAT])

@@ -1,7 +1,6 @@
 """Trained models and their predictions on disk, each under the hash of what it depends on."""
 
 import functools
-import pathlib
 import tempfile
 import warnings
 import zipfile
@@ -12,7 +11,7 @@ import numpy as np
 from keras_ls import data, models
 from keras_ls.data.splits import PARTS
 from keras_ls.distillation import TeacherCache
-from keras_ls.files import one_writer, remove, write_beside
+from keras_ls.files import local_path, one_writer, remove, write_beside
 
 FOLDERS = ("models", "predictions", "features", "teacher_caches")
 BATCH = 1000  # examples a forward pass: a convolution of a whole dataset would not fit
@@ -66,7 +65,7 @@ class Store:
     """
 
     def __init__(self, directory, strategy=None):
-        self.directory = pathlib.Path(directory)
+        self.directory = local_path("directory", directory)
         self.strategy = strategy
         self.tell = None
         for folder in (self.directory, *(self.directory / name for name in FOLDERS)):

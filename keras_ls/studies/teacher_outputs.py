@@ -2,13 +2,13 @@
 
 import dataclasses
 import math
-import pathlib
 import zipfile
 
 import keras
 import numpy as np
 
 from keras_ls import data
+from keras_ls.files import local_path
 from keras_ls.models import final_dense
 from keras_ls.ops.checks import check_no_nan
 from keras_ls.studies.recalibration import logits_of
@@ -37,7 +37,7 @@ def load_teacher(path):
     Raises:
         ValueError: for a file that is missing, damaged, HDF5, or no model that can be loaded.
     """
-    path = pathlib.Path(path)
+    path = local_path("path", path)
     if not path.exists():
         raise ValueError(f"Expected a saved model, such as teacher.keras. Received: {path}, which does not exist.")
     if path.suffix.lower() in (".h5", ".hdf5") or (path.is_file() and _begins_as_hdf5(path)):
