@@ -11,7 +11,7 @@ from keras_ls.calibrators.predictions import PredictionReader
 from keras_ls.calibrators.temperature_solver import solve_temperature
 from keras_ls.callbacks.calibration_log import CalibrationLog, checked_log_dir
 from keras_ls.ops._logits import LogitsCheck, as_logits
-from keras_ls.ops.checks import checked_count
+from keras_ls.ops.checks import checked_axis, checked_count
 from keras_ls.ops.examples import to_probabilities
 
 
@@ -37,6 +37,7 @@ class CalibrationCallback(keras.callbacks.Callback):
             0.15 s.
         steps: how many batches of `validation_data` to read every epoch, as data that repeat for ever need; None for
             all.
+        axis: the class axis of the model's outputs, and of dense labels.
 
     Raises:
         ValueError: when it is made, for data without labels or batch axis, x and y of different lengths, data that
@@ -68,10 +69,12 @@ class CalibrationCallback(keras.callbacks.Callback):
         ignore_class=None,
         image_every=1,
         steps=None,
+        axis=-1,
     ):
         super().__init__()
         self.validation_data = validation_data
         self.steps = steps
+        self.axis = checked_axis(axis)
         self._batches = Batches(validation_data, "validation_data", batch_size, steps)
         self.log_dir = checked_log_dir(log_dir)
         self.num_bins = num_bins
@@ -116,7 +119,7 @@ class CalibrationCallback(keras.callbacks.Callback):
 
     def _read(self):
         if self._reader is None or self._reader.model is not self.model:
-            self._reader = PredictionReader(self.model, self.batch_size, self.ignore_class)
+            self._reader = PredictionReader(self.model, self.batch_size, self.ignore_class, axis=self.axis)
         return self._reader.read(self._batches)
 
     def _values(self, labels, predictions, weight):

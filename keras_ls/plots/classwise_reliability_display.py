@@ -76,6 +76,7 @@ class ClasswiseReliabilityDisplay:
         closed="left",
         from_logits=True,
         sample_weight=None,
+        axis=-1,
         ax=None,
     ):
         """Bins the probability of each class as `keras_ls.ops.calibration_error` does P(y=1), and draws the panels.
@@ -92,6 +93,7 @@ class ClasswiseReliabilityDisplay:
             closed: the side on which a bin includes its edge, "left" or "right".
             from_logits: whether softmax is still to be applied.
             sample_weight: `[N]`, or None, as for a single diagram.
+            axis: the class axis of `logits`, and of dense labels.
             ax: matplotlib axes, in whose place the panels are drawn; None for a figure of its own.
 
         Returns:
@@ -112,9 +114,9 @@ class ClasswiseReliabilityDisplay:
         """
         checked_calibration_options(num_bins, binning, "l1", closed, False)
         if from_logits:
-            LogitsCheck("ClasswiseReliabilityDisplay.from_predictions").see(logits)
+            LogitsCheck("ClasswiseReliabilityDisplay.from_predictions").see(logits, axis)
         checked_count("max_panels", max_panels)
-        labels, weight, p = _examples(labels, logits, from_logits, sample_weight)
+        labels, weight, p = _examples(labels, logits, from_logits, sample_weight, axis)
         size = p.shape[1]
         names = [str(name) for name in (range(size) if class_names is None else class_names)]
         if len(names) != size:
@@ -191,8 +193,8 @@ class ClasswiseReliabilityDisplay:
         return cls(**checked_saved(cls.__name__, data, ["displays", "classes", "errors"]))
 
 
-def _examples(labels, logits, from_logits, sample_weight):
-    labels, logits, weight = flatten_examples(labels, logits, sample_weight, from_logits=from_logits)
+def _examples(labels, logits, from_logits, sample_weight, axis):
+    labels, logits, weight = flatten_examples(labels, logits, sample_weight, axis=axis, from_logits=from_logits)
     if len(logits.shape) != 2:
         raise ValueError(
             "Expected predictions `[N, K]` of K classes. Received: P(y=1) alone. Draw it with `ReliabilityDisplay`."

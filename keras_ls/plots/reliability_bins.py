@@ -12,19 +12,19 @@ from keras_ls.ops.example_weights import to_effective_counts
 from keras_ls.ops.examples import confidence_and_accuracy, to_probabilities
 
 
-def bins_of_predictions(labels, logits, num_bins, binning, closed, from_logits, sample_weight):
+def bins_of_predictions(labels, logits, num_bins, binning, closed, from_logits, sample_weight, axis=-1):
     """Returns `(weight, accuracy, confidence, edges)` of predictions, the means NaN where a bin is empty."""
     checked_calibration_options(num_bins, binning, "l1", closed, False)
-    examples = examples_of_predictions(labels, logits, from_logits, sample_weight)
+    examples = examples_of_predictions(labels, logits, from_logits, sample_weight, axis)
     return bins_of_examples(*examples, num_bins, binning, closed)
 
 
-def examples_of_predictions(labels, logits, from_logits, sample_weight):
+def examples_of_predictions(labels, logits, from_logits, sample_weight, axis=-1):
     """Returns `(confidence, accuracy, weight)`, NumPy `[M]`, of the predictions whose weight is not 0.
 
     The weights are as `to_effective_counts` has them.
     """
-    labels, logits, weight = flatten_examples(labels, logits, sample_weight, from_logits=from_logits)
+    labels, logits, weight = flatten_examples(labels, logits, sample_weight, axis=axis, from_logits=from_logits)
     check_some_weight(weight)
     arrays = (*confidence_and_accuracy(labels, to_probabilities(logits, from_logits)), weight)
     kept = concrete(weight) != 0

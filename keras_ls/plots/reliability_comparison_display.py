@@ -61,7 +61,16 @@ class ReliabilityComparisonDisplay:
 
     @classmethod
     def from_predictions(
-        cls, predictions, *, num_bins=15, binning="uniform", closed="left", from_logits=True, title=None, ax=None
+        cls,
+        predictions,
+        *,
+        num_bins=15,
+        binning="uniform",
+        closed="left",
+        from_logits=True,
+        title=None,
+        axis=-1,
+        ax=None,
     ):
         """Bins the predictions of each model as `ReliabilityDisplay.from_predictions` does, and draws them together.
 
@@ -74,6 +83,7 @@ class ReliabilityComparisonDisplay:
             closed: the side on which a bin includes its edge, "left" or "right".
             from_logits: whether softmax (or sigmoid) is still to be applied.
             title: above the axes.
+            axis: the class axis of the logits, and of dense labels.
             ax: matplotlib axes; None for a figure of its own.
 
         Returns:
@@ -105,8 +115,8 @@ class ReliabilityComparisonDisplay:
                 )
             labels, logits, weight = (*arrays, None)[:3]
             if from_logits:
-                check.see(logits)
-            bins = bins_of_predictions(labels, logits, num_bins, binning, closed, from_logits, weight)
+                check.see(logits, axis)
+            bins = bins_of_predictions(labels, logits, num_bins, binning, closed, from_logits, weight, axis)
             displays.append(ReliabilityDisplay(*bins, name=name))
         return cls(displays, title).plot(ax)
 

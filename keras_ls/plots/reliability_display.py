@@ -116,13 +116,15 @@ class ReliabilityDisplay:
         smooth=False,
         resamples=500,
         seed=0,
+        axis=-1,
         ax=None,
     ):
         """Bins predictions as `keras_ls.ops.calibration_error` does, and draws their reliability diagram.
 
         Args:
             labels: integers `[N]` or dense targets `[N, K]`; `[N]` in [0, 1] for P(y=1).
-            logits: `[N, K]` for the top label, `[N]` for P(y=1); probabilities with `from_logits=False`.
+            logits: `[N, K]` for the top label, `[N]` for P(y=1); probabilities with `from_logits=False`. Maps and
+                sequences, `[N, ..., K]`, count as one example a place.
             num_bins: B ≥ 1.
             binning: "uniform" (equal width, over [0, 1]) or "quantile" (equal mass, from the lowest confidence to the
                 highest).
@@ -139,6 +141,7 @@ class ReliabilityDisplay:
             resamples: of the curve's band: 95 % of the curves of as many bootstrap samples, at each confidence by
                 itself and with the bandwidth held; 0 for none. Where all examples are right it has no width.
             seed: of the resamples.
+            axis: the class axis of `logits`, and of dense labels.
             ax: matplotlib axes; None for a figure of its own.
 
         Returns:
@@ -159,8 +162,8 @@ class ReliabilityDisplay:
         """
         checked_calibration_options(num_bins, binning, "l1", closed, False)
         if from_logits:
-            LogitsCheck("ReliabilityDisplay.from_predictions").see(logits)
-        examples = examples_of_predictions(labels, logits, from_logits, sample_weight)
+            LogitsCheck("ReliabilityDisplay.from_predictions").see(logits, axis)
+        examples = examples_of_predictions(labels, logits, from_logits, sample_weight, axis)
         return cls(
             *bins_of_examples(*examples, num_bins, binning, closed),
             name=name,

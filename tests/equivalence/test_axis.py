@@ -1,8 +1,12 @@
-"""The class axis: `axis=1` (channels first) gives what the classes last give, in functions, metrics and calibrators."""
+"""The class axis: `axis=1` (channels first) gives what the classes last give.
+
+In functions, metrics, calibrators, displays and `CalibrationCallback`.
+"""
 
 import inspect
 import types
 
+import keras
 import numpy as np
 import pytest
 from keras.ops import convert_to_numpy
@@ -98,3 +102,27 @@ def test_calibrator(component):
     again.set_weights(first.get_weights())
     again, first = (convert_to_numpy(made(FIRST["logits"])) for made in (again, first))
     np.testing.assert_allclose(again, first, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dense", [False, True], ids=["integers", "dense"])
+@pytest.mark.parametrize("name", ["ReliabilityDisplay", "ClasswiseReliabilityDisplay", "ReliabilityComparisonDisplay"])
+def test_display(name, dense):
+    make, many = getattr(kls.plots, name).from_predictions, name == "ReliabilityComparisonDisplay"
+    arrays = {
+        -1: (ONE_HOT if dense else LABELS, LOGITS),
+        1: (np.moveaxis(ONE_HOT, -1, 1) if dense else LABELS, FIRST["logits"]),
+    }
+    last, first = (make({"a": a} if many else a[0], *(() if many else a[1:]), axis=axis) for axis, a in arrays.items())
+    assert first.to_dict() == last.to_dict()
+
+
+@pytest.mark.parametrize("dense", [False, True], ids=["integers", "dense"])
+def test_calibration_callback(dense):
+    found = []
+    for axis, logits in ((-1, LOGITS), (1, FIRST["logits"])):
+        model = keras.Sequential([keras.Input(logits.shape[1:]), keras.layers.Identity()])
+        labels = np.moveaxis(ONE_HOT, -1, axis) if dense else LABELS
+        callback = kls.callbacks.CalibrationCallback((logits, labels), axis=axis)
+        callback.set_model(model)
+        found.append(callback.evaluate())
+    assert found[1] == pytest.approx(found[0], rel=1e-6)
