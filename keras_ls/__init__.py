@@ -4,6 +4,7 @@ import importlib
 
 from keras_ls import calibrators, callbacks, distillation, losses, metrics, ops
 from keras_ls.distillation import Distiller
+from keras_ls.evaluation import evaluate
 
 __version__ = "0.1.0"
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "data",
     "distillation",
     "distribute",
+    "evaluate",
     "export",
     "losses",
     "metrics",

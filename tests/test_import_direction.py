@@ -13,6 +13,7 @@ ROOMS = [
         "batches",
         "losses",
         "metrics",
+        "evaluation",
         "calibrators",
         "distillation",
         "translation",
@@ -22,7 +23,7 @@ ROOMS = [
     *("data", "models", "distribute", "export_inputs", "export", "studies", "cli"),
 ]
 # run on any Keras backend: TensorFlow only inside the functions that need it
-ANY_BACKEND = {"ops", "batches", "losses", "metrics", "calibrators", "distillation", "callbacks"}
+ANY_BACKEND = {"ops", "batches", "losses", "metrics", "evaluation", "calibrators", "distillation", "callbacks"}
 
 
 def imports(source, path):

@@ -63,8 +63,8 @@ class Calibrator(keras.layers.Layer):
         and matrix scaling, to which a number added to all logits of an example is not nothing.
 
         Logits of sequences, `[N, T, K]`, count as N·T examples. A model's Keras mask drops its padded steps; arrays
-        carry no mask, and a `sample_weight` of 0 does the same. Of a model, up to 2²² logits are kept in memory; more
-        are kept in a temporary file, or (for a temperature) computed again at each of the two or three passes.
+        carry no mask, and a `sample_weight` of 0 does the same. A dataset is read once; up to 2²² of the model's
+        logits are kept in memory, more in a temporary file.
 
         Args:
             logits: `[..., K]` (or K along `axis`), or `[N]` for binary logits; or a `keras.Model` that returns logits.
@@ -84,8 +84,9 @@ class Calibrator(keras.layers.Layer):
 
         Raises:
             ValueError: for shapes, labels or weights that do not fit, NaN or +inf logits, a label whose logit is -inf,
-                and no examples; for "probabilities" outside [0, 1]; for a dataset that would have to be read again and
-                cannot be, that repeats for ever without `steps`, or is not batched.
+                and no examples; for "probabilities" outside [0, 1]; for a dataset that repeats for ever without
+                `steps`, or is not batched.
+            OSError: where the temporary directory has no room for the logits.
 
         Warns:
             UserWarning: where the data cannot tell the parameters, with what that says of them; and where what is

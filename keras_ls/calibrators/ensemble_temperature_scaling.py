@@ -9,7 +9,6 @@ from keras import ops as K
 from keras_ls.calibrators.calibrator import Calibrator
 from keras_ls.calibrators.example_blocks import ExampleBlocks
 from keras_ls.calibrators.mixture_solver import solve_mixture
-from keras_ls.calibrators.predicted_blocks import PredictedBlocks
 from keras_ls.calibrators.temperature_scaling import checked_bounds
 from keras_ls.calibrators.temperature_solver import shifted, solve_blocks
 from keras_ls.ops.checks import checked_positive
@@ -99,14 +98,8 @@ class EnsembleTemperatureScaling(Calibrator):
 
     def fit_examples(self, labels, logits, weight):
         """Fits T, then the weights; see `fit`."""
-        self._fit_blocks(ExampleBlocks(labels, logits, weight, shifted))
-
-    def fit_predictions(self, reader, dataset):
-        """The same of a model and a dataset, whose predictions are computed again where they are many."""
-        self._fit_blocks(PredictedBlocks(reader, dataset, shifted), few_passes=True)
-
-    def _fit_blocks(self, blocks, few_passes=False):
-        found = solve_blocks(blocks, self.bounds, few_passes)
+        blocks = ExampleBlocks(labels, logits, weight, shifted)
+        found = solve_blocks(blocks, self.bounds)
         parts = blocks.sum(functools.partial(_label_probabilities, temperature=found.temperature))
         coefficients, report = solve_mixture(*np.split(np.concatenate(parts), [3], axis=1), found)
         self._temperature.assign(found.temperature)

@@ -122,9 +122,15 @@ class _Spool:
         self._rows += len(array)
         self._row = array[:0]
         if self._path is not None and self._rows * math.prod(array.shape[1:]) > BUDGET:
-            with self._path.open("ab") as file:
-                for part in self._parts:
-                    file.write(part.tobytes())
+            try:
+                with self._path.open("ab") as file:
+                    for part in self._parts:
+                        file.write(part.tobytes())
+            except OSError as error:
+                raise OSError(
+                    f"Expected room for the predictions in {self._path.parent.parent}. Received: {error.strerror}. Set "
+                    "the environment variable TMPDIR to a directory with more."
+                ) from error
             self._parts.clear()
 
     def array(self):

@@ -4,9 +4,7 @@ import keras
 import numpy as np
 
 from keras_ls.calibrators.calibrator import Calibrator
-from keras_ls.calibrators.example_blocks import ExampleBlocks
-from keras_ls.calibrators.predicted_blocks import PredictedBlocks
-from keras_ls.calibrators.temperature_solver import shifted, solve_blocks
+from keras_ls.calibrators.temperature_solver import solve_temperature
 from keras_ls.ops.checks import checked_positive
 from keras_ls.ops.precision import at_least_float32
 
@@ -76,15 +74,8 @@ class TemperatureScaling(Calibrator):
 
     def fit_examples(self, labels, logits, weight):
         """Fits T; see `fit`."""
-        self._set(solve_blocks(ExampleBlocks(labels, logits, weight, shifted), self.bounds))
-
-    def fit_predictions(self, reader, dataset):
-        """Fits T to a model and a dataset, whose predictions are computed again where they are many."""
-        self._set(solve_blocks(PredictedBlocks(reader, dataset, shifted), self.bounds, few_passes=True))
-
-    def _set(self, found):
-        self._temperature.assign(found.temperature)
-        self.fit_report = found
+        self.fit_report = solve_temperature(logits, labels, weight, self.bounds)
+        self._temperature.assign(self.fit_report.temperature)
 
     def calibrated_logits(self, logits):
         """Logits divided by T."""

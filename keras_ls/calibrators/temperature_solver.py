@@ -9,12 +9,12 @@ import numpy as np
 
 from keras_ls.calibrators.example_blocks import ExampleBlocks, label_values
 from keras_ls.calibrators.fit_report import FitReport
+from keras_ls.ops._logits import logits_of_array
 
 _MAX_PASSES = 60
 _RULED_OUT = 1e100  # a logit so far below the largest has no probability at any temperature
 _FARTHEST_LABEL = 1e90
 _FAR_BELOW = 14.0 * 2 ** np.arange(5)
-_GRID = 25  # temperatures tried by a first pass that stands for several
 _MANY, _STRIDE = 4096, 16  # of so many examples every 16th tells about where the temperature is
 
 Point = collections.namedtuple("Point", "u nll gradient curvature")  # at b = exp(u); derivatives by b
@@ -36,7 +36,7 @@ class TemperatureReport(FitReport):
     standard_error: float
 
 
-def solve_temperature(logits, labels, weight, bounds):
+def solve_temperature(logits, labels, weight, bounds, from_logits=True):
     """Minimises `Σ_i w_i [logsumexp(b z_i) - b z_i,y_i] / Σ_i w_i` over `b = 1/T`.
 
     The objective is convex in b and its gradient is monotone in `log b`, where Newton steps are taken; a step that
@@ -47,6 +47,7 @@ def solve_temperature(logits, labels, weight, bounds):
         labels: `[N]` integers or `[N, K]` dense; `[N]` in [0, 1] for binary logits.
         weight: `[N]`.
         bounds: (lower, upper) temperature.
+        from_logits: whether they are logits, or probabilities, whose logarithms are taken block by block.
 
     Returns:
         A `TemperatureReport`.
@@ -62,28 +63,28 @@ def solve_temperature(logits, labels, weight, bounds):
         >>> round(1 / report.temperature, 8)
         0.41777049
     """
-    start = None
+    start, transform = None, shifted
+    if not from_logits:
+        if logits.ndim == 1:
+            logits = logits_of_array(logits, weight, False)
+        else:
+            transform = _shifted_of_probabilities
     if len(logits) >= _MANY:
         try:  # to start near the end; what is wrong with the data is for the pass over all of them to say
             every = slice(None, None, _STRIDE)
-            rough = solve_blocks(ExampleBlocks(labels[every], logits[every], weight[every], shifted), bounds)
+            rough = solve_blocks(ExampleBlocks(labels[every], logits[every], weight[every], transform), bounds)
             start = rough.temperature if rough.converged else None
         except ValueError:
             pass
-    return solve_blocks(ExampleBlocks(labels, logits, weight, shifted), bounds, start=start)
+    return solve_blocks(ExampleBlocks(labels, logits, weight, transform), bounds, start=start)
 
 
-def solve_blocks(blocks, bounds, few_passes=False, start=None):
-    """`solve_temperature` of blocks of `shifted` logits.
-
-    With `few_passes` the first one tries temperatures all over the bounds, so that one or two more are enough; `start`
-    is a temperature for it to try.
-    """
+def solve_blocks(blocks, bounds, start=None):
+    """`solve_temperature` of blocks of `shifted` logits; `start` is a temperature to begin with."""
     objective = _Objective(blocks)
     lowest, highest = -math.log(bounds[1]), -math.log(bounds[0])
     first = min(max(-math.log(start or 1.0), lowest), highest)
-    grid = np.linspace(lowest, highest, _GRID) if few_passes else [first]
-    tried = objective.points(grid, at_one=True)
+    tried = objective.points([first], at_one=True)
     nll_before = objective.nll_before
     passes = 1
     while True:
@@ -123,6 +124,10 @@ def shifted(logits):
     with np.errstate(over="ignore"):
         logits = np.subtract(logits, logits.max(axis=1, keepdims=True), out=logits)
     return np.maximum(logits, -_RULED_OUT, out=logits)
+
+
+def _shifted_of_probabilities(p):
+    return shifted(np.asarray(logits_of_array(p, None, False), "float64"))
 
 
 def _best(tried, separable, lowest, highest):

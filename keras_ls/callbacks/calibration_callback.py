@@ -1,18 +1,23 @@
 """Calibration on held-out data after every epoch, in the logs and in TensorBoard."""
 
+import contextlib
+import tempfile
 import warnings
 
 import keras
 import numpy as np
 
-from keras_ls import ops
 from keras_ls.batches import Batches
 from keras_ls.calibrators.predictions import PredictionReader
 from keras_ls.calibrators.temperature_solver import solve_temperature
 from keras_ls.callbacks.calibration_log import CalibrationLog, checked_log_dir
-from keras_ls.ops._logits import LogitsCheck, as_logits
+from keras_ls.evaluation import Evaluator, blocks_of_rows
+from keras_ls.ops._logits import LogitsCheck
 from keras_ls.ops.checks import checked_axis, checked_count
-from keras_ls.ops.examples import to_probabilities
+from keras_ls.ops.examples import confidence_and_accuracy
+
+SCORES = ("accuracy", "nll", "brier", "ece")
+SEEN = 1000  # examples that are looked at for probabilities which are taken for logits
 
 
 class CalibrationCallback(keras.callbacks.Callback):
@@ -96,16 +101,18 @@ class CalibrationCallback(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Adds the values to `logs`."""
-        labels, predictions, weight = self._read()
-        values = self._values(labels, predictions, weight)
+        with self._predictions() as examples:
+            values = self._values(*examples)
+            if self._log is not None:
+                confidence, accuracy = self._confidence_and_accuracy(*examples[:2])
+                weight, binary = examples[2], examples[1].ndim == 1
         if logs is not None:
             logs.update({key: value for key, value in values.items() if key not in logs})
         if self._log is not None:
-            p = to_probabilities(predictions, self.from_logits)
             self._log.write_scalars(epoch, {key.removeprefix("val_"): value for key, value in values.items()})
-            self._log.write_confidence(epoch, labels, p, weight)
+            self._log.write_confidence(epoch, confidence, accuracy, weight)
             if self.image_every and epoch % self.image_every == 0:
-                self._log.write_diagram(epoch, labels, p, weight, self.num_bins)
+                self._log.write_diagram(epoch, confidence, accuracy, weight, self.num_bins, binary)
 
     def on_train_end(self, logs=None):
         """Closes the TensorBoard log."""
@@ -115,30 +122,34 @@ class CalibrationCallback(keras.callbacks.Callback):
 
     def evaluate(self):
         """One pass over the data: a dict of the values described above, floats."""
-        return self._values(*self._read())
+        with self._predictions() as examples:
+            return self._values(*examples)
 
-    def _read(self):
+    @contextlib.contextmanager
+    def _predictions(self):
+        """Yields `(labels, predictions, weight)` of one pass: many predictions are a file, which is removed then."""
         if self._reader is None or self._reader.model is not self.model:
             self._reader = PredictionReader(self.model, self.batch_size, self.ignore_class, axis=self.axis)
-        return self._reader.read(self._batches)
+        with tempfile.TemporaryDirectory(prefix="keras_ls_", ignore_cleanup_errors=True) as folder:
+            yield self._reader.read(self._batches, folder)
 
     def _values(self, labels, predictions, weight):
-        p = to_probabilities(predictions, self.from_logits)
-        binary = predictions.ndim == 1
         if self.from_logits:
-            self.logits_check.see(predictions)
-        # clipped as `metrics.NegativeLogLikelihood` does: a saturated sigmoid is exactly 1
-        logits = keras.ops.convert_to_numpy(as_logits(predictions, self.from_logits, binary))
-        predicted = keras.ops.convert_to_numpy(p) > 0.5 if binary else predictions.argmax(axis=1)  # as Keras has it
-        truth = labels.argmax(axis=1) if labels.ndim == 2 else labels > 0.5 if binary else labels
+            self.logits_check.see(predictions[:SEEN])
+        evaluator = Evaluator(self.from_logits, self.num_bins, scores=SCORES)
+        evaluator.logits_check.done = True  # of what is said already
+        for rows in blocks_of_rows(predictions):
+            evaluator.update(labels[rows], predictions[rows], weight[rows])
         with warnings.catch_warnings():  # its advice is for a final fit; early epochs are often at a bound
             warnings.simplefilter("ignore")
-            report = solve_temperature(logits, labels, weight, (0.01, 100.0))
-        return {
-            "val_accuracy": float(np.average(predicted == truth, weights=weight)),
-            "val_nll": report.nll_before,
-            "val_brier": float(ops.brier_score(labels, p, weight)),
-            "val_ece": float(ops.calibration_error(labels, p, self.num_bins, sample_weight=weight)),
-            "val_temperature": report.temperature,
-            "val_calibrated_nll": report.nll_after,
-        }
+            report = solve_temperature(predictions, labels, weight, (0.01, 100.0), self.from_logits)
+        found = {f"val_{name}": value for name, value in evaluator.result().items()}
+        return {**found, "val_temperature": report.temperature, "val_calibrated_nll": report.nll_after}
+
+    def _confidence_and_accuracy(self, labels, predictions):
+        """Two numbers an example: P(y=1) and y of single-column predictions, else the confidence and the hit."""
+        parts = [
+            map(keras.ops.convert_to_numpy, confidence_and_accuracy(labels[rows], predictions[rows], self.from_logits))
+            for rows in blocks_of_rows(predictions)
+        ]
+        return tuple(map(np.concatenate, zip(*parts)))

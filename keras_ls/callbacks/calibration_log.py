@@ -7,7 +7,6 @@ import numpy as np
 
 from keras_ls.ops.binning import bin_statistics, uniform_bin_index
 from keras_ls.ops.checks import concrete
-from keras_ls.ops.examples import confidence_and_accuracy
 
 BUCKETS = 50  # of the histogram, over [0, 1]: the same in every epoch
 INCHES, DPI = 4, 100  # of the diagram
@@ -60,11 +59,10 @@ class CalibrationLog:
                 tf.summary.scalar(key, value)
         self._writer.flush()
 
-    def write_confidence(self, epoch, labels, probabilities, weight):
+    def write_confidence(self, epoch, confidence, accuracy, weight):
         """Writes a histogram of the confidence: `[left, right, weight]` of each bucket."""
         import tensorflow as tf
 
-        confidence, accuracy = confidence_and_accuracy(labels, probabilities)
         sums = bin_statistics(uniform_bin_index(confidence, BUCKETS), confidence, accuracy, weight, BUCKETS)
         edges = np.arange(BUCKETS + 1) / BUCKETS
         # what tf.summary.histogram writes, which has other buckets every time and takes no weights
@@ -75,16 +73,16 @@ class CalibrationLog:
             tf.summary.write("confidence", buckets, metadata=metadata)
         self._writer.flush()
 
-    def write_diagram(self, epoch, labels, probabilities, weight, num_bins):
-        """Writes a reliability diagram as an image."""
+    def write_diagram(self, epoch, confidence, accuracy, weight, num_bins, binary):
+        """Writes a reliability diagram, of the top label or of P(y=1), as an image."""
         import tensorflow as tf
 
         from keras_ls.plots import ReliabilityDisplay
         from keras_ls.plots.canvas import pixels, unseen_figure
         from keras_ls.plots.reliability_bins import bins_of_predictions
 
-        bins = bins_of_predictions(labels, probabilities, num_bins, "uniform", "left", False, weight)
-        names = {"xlabel": "P(y = 1)", "ylabel": "frequency"} if len(probabilities.shape) == 1 else {}
+        bins = bins_of_predictions(accuracy, confidence, num_bins, "uniform", "left", False, weight)
+        names = {"xlabel": "P(y = 1)", "ylabel": "frequency"} if binary else {}
         figure = unseen_figure(INCHES, INCHES)
         ReliabilityDisplay(*bins, name=f"epoch {epoch + 1}").plot(figure.subplots(), **names)
         with self._writer.as_default(step=epoch):

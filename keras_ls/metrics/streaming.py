@@ -66,6 +66,10 @@ class StreamingMetric(keras.metrics.Metric):
         labels, predictions, weight = flatten_batch(
             y_true, y_pred, sample_weight, mask, self.ignore_class, self.axis, self.from_logits, self.dense
         )
+        self.add_examples(labels, predictions, weight)
+
+    def add_examples(self, labels, predictions, weight):
+        """Adds a batch that `ops._inputs.flatten_batch` has checked and flattened."""
         self._add(self.statistics(labels, predictions, weight))
 
     def _add(self, batch):

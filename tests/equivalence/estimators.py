@@ -158,6 +158,7 @@ ESTIMATORS = {
     "smooth_calibration_error_of_nodes": lambda w: smooth_calibration_error_of_nodes(
         node_statistics(CONFIDENCE, HIT, w)
     ),
+    "evaluate": lambda w: list(kls.evaluate(LABELS, LOGITS, sample_weight=w).values()),
     "ReliabilityDisplay": reliability,
     "ReliabilityDisplay-quantile": lambda w: reliability(w, num_bins=6, binning="quantile", density=True),
     "ReliabilityDisplay-smooth": lambda w: reliability(w, smooth=True, resamples=20),

@@ -117,6 +117,15 @@ def test_display(name, dense):
 
 
 @pytest.mark.parametrize("dense", [False, True], ids=["integers", "dense"])
+def test_evaluate(dense):
+    last, first = (
+        kls.evaluate(np.moveaxis(ONE_HOT, -1, axis) if dense else LABELS, z, axis=axis)
+        for axis, z in ((-1, LOGITS), (1, FIRST["logits"]))
+    )
+    assert first == pytest.approx(last, rel=1e-6)
+
+
+@pytest.mark.parametrize("dense", [False, True], ids=["integers", "dense"])
 def test_calibration_callback(dense):
     found = []
     for axis, logits in ((-1, LOGITS), (1, FIRST["logits"])):

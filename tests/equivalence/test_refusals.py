@@ -82,6 +82,7 @@ def entry_points():
         if "-" in component.name:
             continue
         yield pytest.param(lambda y, z, w=None, m=component.make: m().fit(z, y, w), True, id=str(component))
+    yield pytest.param(lambda y, z, w=None: kls.evaluate(y, z, sample_weight=w), True, id="evaluate")
     crossfit = kls.calibrators.crossfit
     temperature = kls.calibrators.TemperatureScaling
     yield pytest.param(lambda y, z, w=None: crossfit(temperature(), z, y, w, folds=2), True, id="crossfit")
@@ -166,12 +167,16 @@ def test_probabilities_of_losses(component, bad):
 
 
 @pytest.mark.parametrize("bad", [bad for bad in BAD_PROBABILITIES if bad != "names"])
-@pytest.mark.parametrize("name", [c.name for c in registry.CALIBRATORS if "-" not in c.name] + ["crossfit", *DISPLAYS])
+@pytest.mark.parametrize(
+    "name", [c.name for c in registry.CALIBRATORS if "-" not in c.name] + ["evaluate", "crossfit", *DISPLAYS]
+)
 def test_probabilities_of_calibrators_and_displays(name, bad):
     probabilities, words = BAD_PROBABILITIES[bad]
     with quiet(), pytest.raises(ValueError, match=f"^Expected .*({words})"):
         if name in DISPLAYS:
             getattr(kls.plots, name).from_predictions(LABELS, probabilities, from_logits=False)
+        elif name == "evaluate":
+            kls.evaluate(LABELS, probabilities, from_logits=False)
         elif name == "crossfit":
             temperature = kls.calibrators.TemperatureScaling()
             kls.calibrators.crossfit(temperature, probabilities, LABELS, folds=2, from_logits=False)
