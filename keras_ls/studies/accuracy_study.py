@@ -1,12 +1,13 @@
 """Accuracy: tables 1 and 2 of the paper, widened to the losses that came after label smoothing."""
 
 import dataclasses
+import functools
 
 import numpy as np
-from scipy import special
 
 from keras_ls import data, ops
 from keras_ls.calibrators import TemperatureScaling
+from keras_ls.evaluation import evaluate
 from keras_ls.ops.checks import checked_count, checked_fraction
 from keras_ls.plots import ComparisonDisplay
 from keras_ls.studies.family import FAMILY
@@ -121,16 +122,13 @@ class AccuracyStudy(Study):
         predictions, splits = store.predictions(training), data.load(training.dataset)
         logits, labels = predictions.logits["test"], splits.test[1]
         T = TemperatureScaling().fit(predictions.logits["calibration"], splits.calibration[1]).temperature
-        p, p_T = special.softmax(logits, axis=1), special.softmax(logits / T, axis=1)
+        scored = functools.partial(evaluate, labels, num_bins=self.num_bins)
+        cooled = scored(logits / np.float32(T), scores=("nll", "ece"))
         return {
-            "accuracy": float((logits.argmax(axis=1) == labels).mean()),
-            "nll": float(np.mean(ops.smoothed_crossentropy(labels, logits))),
-            "nll_T": float(np.mean(ops.smoothed_crossentropy(labels, logits / np.float32(T)))),
-            "ece": float(ops.calibration_error(labels, p, self.num_bins)),
-            "ece_T": float(ops.calibration_error(labels, p_T, self.num_bins)),
+            **scored(logits, scores=("accuracy", "nll", "ece", "aurc")),
+            **{f"{name}_T": value for name, value in cooled.items()},
             "temperature": T,
             "separation": float(ops.class_separation(predictions.features["test"], labels)),
-            "aurc": float(ops.risk_coverage_area(labels, p)),
         }
 
     def _table(self, values):

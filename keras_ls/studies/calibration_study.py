@@ -8,6 +8,7 @@ from scipy import special
 
 from keras_ls import data, ops
 from keras_ls.calibrators import TemperatureScaling
+from keras_ls.evaluation import evaluate
 from keras_ls.ops.checks import checked_count, checked_fraction
 from keras_ls.plots import ComparisonDisplay, ReliabilityDisplay
 from keras_ls.plots.reliability_bins import bins_of_predictions
@@ -25,6 +26,7 @@ PAPER_ALPHA = 0.05
 # CIFAR-100, ResNet-56, 15 bins (table 3)
 PAPER_ECE = {0.0: ".150", PAPER_ALPHA: ".024"}
 PAPER_TEMPERATURE = ".021 (T=1.9)"
+SCORES = ("accuracy", "nll", "brier", "ece")
 # key, heading, digits
 MEASURES = {
     "accuracy": ("accuracy", 3),
@@ -134,19 +136,11 @@ class CalibrationStudy(Study):
                 if scaled:
                     T = TemperatureScaling().fit(logits["calibration"], splits.calibration[1]).temperature
                 pooled[method].append(logits["test"] / np.float32(T))
-                scores = {**self._scores(splits.test[1], pooled[method][-1]), "temperature": T}
+                scores = evaluate(splits.test[1], pooled[method][-1], num_bins=self.num_bins, scores=SCORES)
+                scores["temperature"] = T
                 for key in MEASURES:
                     values[method][key].append(scores[key])
         return values, pooled
-
-    def _scores(self, labels, logits):
-        p = special.softmax(logits, axis=1)
-        return {
-            "accuracy": float((logits.argmax(axis=1) == labels).mean()),
-            "nll": float(np.mean(ops.smoothed_crossentropy(labels, logits, 0.0))),
-            "brier": float(ops.brier_score(labels, p)),
-            "ece": float(ops.calibration_error(labels, p, self.num_bins)),
-        }
 
     def _floor(self, dataset, logits):
         """ECE of a perfectly calibrated network with these predictions: mean and 95 % range, over the networks."""

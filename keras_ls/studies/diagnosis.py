@@ -9,9 +9,9 @@ import numpy as np
 
 from keras_ls import calibrators, data, ops
 from keras_ls.data.splits import PARTS
+from keras_ls.evaluation import evaluate
 from keras_ls.models import final_dense
 from keras_ls.ops.checks import checked_choice, checked_count, checked_positive
-from keras_ls.ops.examples import to_probabilities
 from keras_ls.plots.reliability_bins import bins_of_predictions
 from keras_ls.studies.study import LARGEST_SEED, MOST_BINS
 from keras_ls.studies.teacher_outputs import outputs_of
@@ -204,12 +204,9 @@ def _last_layer(model, num_classes):
 
 def _measures(outputs, num_bins, seed, held_out):
     labels, logits = outputs.labels, outputs.logits
-    p = to_probabilities(logits, from_logits=True)
     found = {
         "examples": len(labels),
-        "accuracy": float((logits.argmax(axis=1) == labels).mean()),
-        "nll": _nll(labels, logits),
-        "ece": float(ops.calibration_error(labels, p, num_bins)),
+        **evaluate(labels, logits, num_bins=num_bins, scores=("accuracy", "nll", "ece")),
         "entropy": float(np.mean(keras.ops.convert_to_numpy(ops.entropy(logits)))),
         "wrong_variance": float(ops.wrong_logit_variance(logits, labels)),
     }
@@ -220,15 +217,10 @@ def _measures(outputs, num_bins, seed, held_out):
             warnings.simplefilter("ignore", UserWarning)
             fitted = calibrators.crossfit(calibrators.TemperatureScaling(), logits, labels, seed=seed)
         found["temperature"] = fitted.calibrator.temperature
-        found["nll_at_temperature"] = _nll(labels, fitted.logits)
-        cooled = to_probabilities(fitted.logits, from_logits=True)
-        found["ece_at_temperature"] = float(ops.calibration_error(labels, cooled, num_bins))
+        cooled = evaluate(labels, fitted.logits, num_bins=num_bins, scores=("nll", "ece"))
+        found |= {f"{name}_at_temperature": value for name, value in cooled.items()}
     else:
         alpha, match = ops.estimate_smoothing(logits, labels)
         found |= {"alpha": float(alpha), "match": float(match)}
     found["entropy_share"] = found["entropy"] / math.log(logits.shape[1])
     return found
-
-
-def _nll(labels, logits):
-    return float(np.mean(keras.ops.convert_to_numpy(ops.smoothed_crossentropy(labels, logits, 0.0))))
