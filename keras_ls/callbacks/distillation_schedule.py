@@ -9,8 +9,8 @@ _WEIGHTS = ("student_loss_weight", "distillation_loss_weights")
 class DistillationSchedule(SmoothingSchedule):
     """Sets a weight of a `Distiller`, or a number of its losses, before every epoch, without a new trace.
 
-    The value goes to the logs under `attribute`; with several such losses under `{loss}_{attribute}`. A training that is
-    resumed goes on as for `SmoothingSchedule`.
+    The value goes to the logs under `attribute`; with several such losses under `{loss}_{attribute}`. A training that
+    is resumed goes on as for `SmoothingSchedule`.
 
     Args:
         schedule: function of `(epoch, value)`, the epoch from 0 and the present value, that returns the next one; or a

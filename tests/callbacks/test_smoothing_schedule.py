@@ -264,6 +264,16 @@ def test_resumed_within_an_epoch_its_schedule_is_not_applied_twice(
     assert_same_weights(model, expected)
 
 
+def test_the_same_model_resumed_within_an_epoch(tmp_path):
+    # killed in epoch 1, whose step JAX has traced with .2; the backup is of the end of epoch 0, still in it
+    model = compiled(losses.SmoothedCrossentropy(0.8))
+    callbacks = [keras.callbacks.BackupAndRestore(tmp_path / "backup", save_freq=3), Schedule(halved)]
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, 2, *callbacks, Killed(1, 1))
+    assert fit(model, 2, *callbacks)["label_smoothing"] == [0.4, 0.2]
+    assert_same_weights(model, one_after_the_other(losses.SmoothedCrossentropy, [0.4, 0.4, 0.2]))
+
+
 def test_the_weight_of_a_penalty_resumed_within_an_epoch(tmp_path):
     _, rest = killed_and_resumed(tmp_path, [halved], 2, 2, 2, make=losses.MaxSuppression)
     assert rest["weight"] == [0.1, 0.05]
@@ -277,8 +287,8 @@ def test_several_schedules_of_one_number_resumed_within_an_epoch(tmp_path):
 
 def test_killed_again_within_the_epoch_that_it_was_resumed_in(tmp_path):
     def run(*more):
-        model = compiled(losses.SmoothedCrossentropy(0.8))
-        return fit(model, 2, keras.callbacks.BackupAndRestore(tmp_path / "backup", save_freq=1), Schedule(halved), *more)
+        backup = keras.callbacks.BackupAndRestore(tmp_path / "backup", save_freq=1)
+        return fit(compiled(losses.SmoothedCrossentropy(0.8)), 2, backup, Schedule(halved), *more)
 
     for batches in (1, 2, 1):
         with pytest.raises(KeyboardInterrupt):
@@ -320,7 +330,7 @@ def test_a_backup_without_what_the_epoch_began_with(tmp_path):
         del entries["epoch_starts"], entries["label_smoothing_made_with"]
     model = compiled(losses.SmoothedCrossentropy(0.3))
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.filterwarnings("error", message="Expected")
         model.load_weights(path)
     assert fit(model, 1, Schedule(halved))["label_smoothing"] == [0.2]
     model.save_weights(path)

@@ -193,7 +193,7 @@ def test_weights_of_a_loss_made_without_a_number(tmp_path):
     made_without.save_weights(path)
     same = distiller(4.0)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.filterwarnings("error", message="Expected")
         same.load_weights(path)
     assert number(same.distillation_losses[0].student_temperature) == 2.0
     with pytest.warns(UserWarning, match=r"student_temperature=2 in the file, 1 in the model"):
