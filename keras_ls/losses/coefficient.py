@@ -153,7 +153,8 @@ def number(variable):
     """
     if variable is None:
         return None
-    return _shortest(variable.numpy(), variable.dtype)  # .numpy() a strategy's scope allows, too
+    value = variable.numpy()  # which a strategy's scope allows, too
+    return _shortest(value, value.dtype)
 
 
 def _shortest(value, dtype):
