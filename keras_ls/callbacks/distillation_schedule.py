@@ -9,7 +9,8 @@ _WEIGHTS = ("student_loss_weight", "distillation_loss_weights")
 class DistillationSchedule(SmoothingSchedule):
     """Sets a weight of a `Distiller`, or a number of its losses, before every epoch, without a new trace.
 
-    The value goes to the logs under `attribute`; with several such losses under `{loss}_{attribute}`.
+    The value goes to the logs under `attribute`; with several such losses under `{loss}_{attribute}`. A training that
+    is resumed goes on as for `SmoothingSchedule`.
 
     Args:
         schedule: function of `(epoch, value)`, the epoch from 0 and the present value, that returns the next one; or a
@@ -47,22 +48,19 @@ class DistillationSchedule(SmoothingSchedule):
         if attribute in _WEIGHTS and loss is not None:
             raise ValueError(f"Expected no `loss` with `{attribute}`, which is the distiller's. Received: {loss!r}.")
 
-    def on_epoch_begin(self, epoch, logs=None):
-        """Sets the value."""
+    def _retrace(self):
+        if self.attribute not in _WEIGHTS:  # which are variables of the model
+            super()._retrace()
+
+    def _value(self, owner):
+        return getattr(owner, self.attribute) if self.attribute in _WEIGHTS else super()._value(owner)
+
+    def _owners(self):
+        """What has the number: the distiller or losses of its."""
         if not isinstance(self.model, Distiller):
             raise ValueError(f"Expected a model that is a Distiller. Received: {type(self.model).__name__}.")
-        if self.attribute not in _WEIGHTS:
-            return super().on_epoch_begin(epoch, logs)
-        setattr(self.model, self.attribute, self.schedule(epoch, getattr(self.model, self.attribute)))
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Adds the values to `logs`."""
-        if self.attribute not in _WEIGHTS:
-            super().on_epoch_end(epoch, logs)
-        elif logs is not None:
-            logs[self.attribute] = getattr(self.model, self.attribute)
-
-    def _losses(self):
+        if self.attribute in _WEIGHTS:
+            return [self.model]
         losses = self.model.distillation_losses if self.loss is None else self.loss
         found = self._having(losses)
         if not found:
@@ -73,5 +71,5 @@ class DistillationSchedule(SmoothingSchedule):
         return found
 
     def _prefixes(self):
-        losses = self._losses()
+        losses = self._owners()
         return {id(loss): f"{loss.name}_" for loss in losses} if len(losses) > 1 else {}

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from keras_ls.losses.coefficient import Coefficient, number
+from keras_ls.losses.epoch_starts import epoch_starts
 
 
 class SmoothingSchedule(keras.callbacks.Callback):
@@ -12,6 +13,9 @@ class SmoothingSchedule(keras.callbacks.Callback):
     The value goes to the logs under `attribute`; with several such losses under `{output}_{attribute}`.
     (JAX keeps the values of variables outside the model in its traces:
     there the training step is traced again when the value changes.)
+
+    The value is part of weights files and backups. A training that is resumed within an epoch applies the schedule to
+    what the value was at the beginning of that epoch, not twice; another `fit` goes on from the present value.
 
     Args:
         schedule: function of `(epoch, value)`, the epoch from 0 and the present value, that returns the next one; or a
@@ -45,26 +49,41 @@ class SmoothingSchedule(keras.callbacks.Callback):
         self.attribute = attribute
         self.loss = loss
 
+    def on_train_begin(self, logs=None):
+        """Forgets the epoch in which a training before this one may have been cut short."""
+        for owner in self._owners():
+            epoch_starts(owner).end(self.attribute)
+        self._changed = True  # perhaps, as by a backup, since the last trace
+
     def on_epoch_begin(self, epoch, logs=None):
         """Sets the value."""
-        changed = False
-        for loss in self._losses():
-            before = number(getattr(loss, self.attribute))
-            setattr(loss, self.attribute, self.schedule(epoch, before))
-            changed |= number(getattr(loss, self.attribute)) != before
-        if changed and keras.backend.backend() == "jax":
-            self.model.make_train_function(force=True)
-            self.model.make_test_function(force=True)
+        for owner in self._owners():
+            before = self._value(owner)
+            start = epoch_starts(owner).begin(self.attribute, epoch, before)
+            setattr(owner, self.attribute, self.schedule(epoch, start))
+            self._changed |= self._value(owner) != before
+        if self._changed:
+            self._retrace()
+        self._changed = False
 
     def on_epoch_end(self, epoch, logs=None):
         """Adds the values to `logs`."""
-        if logs is None:
-            return
         prefixes = self._prefixes()
-        for loss in self._losses():
-            logs[prefixes.get(id(loss), "") + self.attribute] = number(getattr(loss, self.attribute))
+        for owner in self._owners():
+            epoch_starts(owner).end(self.attribute)
+            if logs is not None:
+                logs[prefixes.get(id(owner), "") + self.attribute] = self._value(owner)
 
-    def _losses(self):
+    def _retrace(self):
+        if keras.backend.backend() == "jax":
+            self.model.make_train_function(force=True)
+            self.model.make_test_function(force=True)
+
+    def _value(self, owner):
+        return number(getattr(owner, self.attribute))
+
+    def _owners(self):
+        """What has the number: losses."""
         found = self._having(self.model.loss if self.loss is None else self.loss)
         if not found:
             raise ValueError(

@@ -5,6 +5,8 @@ import json
 import keras
 import numpy as np
 
+from keras_ls.losses.epoch_starts import KEY, epoch_starts
+
 _SHAPES = "feature_shapes"
 _FUNCTIONS = ("teacher_inputs", "student_inputs", "teacher_features", "student_features")
 
@@ -48,8 +50,9 @@ class SavedStudent:
         return distiller
 
     def save_own_variables(self, store):
-        """Keeps, beside the loss weights, the shapes that the projectors are built for."""
+        """Keeps, beside the loss weights, what schedules found them at and the shapes of the projectors."""
         super().save_own_variables(store)
+        epoch_starts(self).save(store)
         if self._projections is not None:
             store[_SHAPES] = np.frombuffer(json.dumps(self._projections.shapes).encode(), "uint8")
 
@@ -59,7 +62,8 @@ class SavedStudent:
         Raises:
             ValueError: for a file without their shapes, which would leave them as they start.
         """
-        own = {key: store[key] for key in store.keys() if key != _SHAPES}  # noqa: SIM118, an entry of a file
+        own = {key: store[key] for key in store.keys() if key not in (_SHAPES, KEY)}  # noqa: SIM118, an entry of a file
+        epoch_starts(self).load(store)
         if self._projections is not None and not self._projections.built:
             if _SHAPES not in store.keys():  # noqa: SIM118
                 raise ValueError(

@@ -1,8 +1,12 @@
 """Numbers of a loss that may change while it trains."""
 
+import warnings
+
 import keras
 import numpy as np
 from keras.src.backend.common.stateless_scope import in_stateless_scope
+
+from keras_ls.losses.epoch_starts import epoch_starts
 
 
 class Coefficient:
@@ -42,6 +46,8 @@ class Coefficient:
         elif inside_traced_code():
             vars(loss)[self.name] = Constant(self.name, number, loss.dtype)
         else:
+            if self.name not in vars(loss):
+                vars(loss)[_made_with(self.name)] = _shortest(number, loss.dtype)
             # no autocast: in a layer of half precision that calls the loss, .1 stays .1
             vars(loss)[self.name] = keras.Variable(
                 number, trainable=False, dtype=loss.dtype, autocast=False, name=self.name
@@ -94,17 +100,46 @@ def inside_traced_code():
 
 
 def save_coefficients(loss, store):
-    """Writes the coefficients of `loss` into the `store` of `save_own_variables`."""
+    """Writes the coefficients of `loss` into the `store` of `save_own_variables`, and what it was made with."""
     for name in _names(loss):
         if getattr(loss, name) is not None:
             store[name] = getattr(loss, name).numpy()
+            made_with = vars(loss).get(_made_with(name))
+            store[_made_with(name)] = np.asarray(np.nan if made_with is None else made_with)
+    epoch_starts(loss).save(store)
 
 
 def load_coefficients(loss, store):
-    """Reads what `save_coefficients` wrote; a file from before it leaves the loss as it is."""
+    """Reads what `save_coefficients` wrote; a file from before it leaves the loss as it is.
+
+    Warns where that changes a number and the file's loss was made with another one. Where both were made with the same,
+    as in a training that is resumed, a schedule has moved it, and to go on from there is what loading is for.
+    """
     for name in _names(loss):
         if name in store:
-            setattr(loss, name, float(str(np.asarray(store[name]).astype(loss.dtype)[()])))
+            loaded, present = _shortest(store[name], loss.dtype), number(getattr(loss, name))
+            if loaded != present and _made_otherwise(loss, name, store):
+                warnings.warn(
+                    f"Expected weights saved with a {type(loss).__name__} that was made with the same `{name}`. "
+                    f"Received: {name}={loaded:g} in the file, {present if present is None else f'{present:g}'} in the "
+                    "model. The file's counts from now on, as it is saved like the weights. To keep the model's, set "
+                    f"`loss.{name} = {present}` after `load_weights`.",
+                    stacklevel=2,
+                )
+            setattr(loss, name, loaded)
+    epoch_starts(loss).load(store)
+
+
+def _made_with(name):
+    return f"{name}_made_with"
+
+
+def _made_otherwise(loss, name, store):
+    key = _made_with(name)
+    if key not in store:
+        return False
+    theirs = float(np.asarray(store[key]))
+    return vars(loss).get(key) != (None if np.isnan(theirs) else theirs)
 
 
 def _names(loss):
@@ -119,4 +154,8 @@ def number(variable):
     if variable is None:
         return None
     value = variable.numpy()  # which a strategy's scope allows, too
-    return float(str(value.dtype.type(value)))
+    return _shortest(value, value.dtype)
+
+
+def _shortest(value, dtype):
+    return float(str(np.asarray(value).astype(dtype)[()]))

@@ -29,6 +29,10 @@ class OnlineLabelSmoothing(ClassificationLoss):
     learns only where its gradient is taken, so never from validation data. S is saved with a compiled model. TensorFlow
     and PyTorch backends; on JAX, whose traces have no state outside the model, call `observe` and `update` yourself.
 
+    A batch counts once, however many gradients of it are taken; but twice for two gradients of one call of a
+    `tf.function` that a persistent `tf.GradientTape` outside it recorded: put the tape inside the function, or take the
+    gradient for all sources at once.
+
     When: classes resemble one another in known ways (fine-grained classes): wrong classes get their share by
     resemblance instead of evenly. It needs memory for two K × K matrices.
 
@@ -120,15 +124,21 @@ class OnlineLabelSmoothing(ClassificationLoss):
     def __call__(self, y_true, y_pred, sample_weight=None):
         """The loss; taking its gradient also learns from the batch."""
         value = super().__call__(y_true, y_pred, sample_weight)
+        forward = _graph()
         learnt = set()  # where a gradient of this pass has been taken: a second one is of the same batch
 
         @K.custom_gradient
         def learning(value):
             def gradient(*args, upstream=None):
-                if (graph := _graph()) not in learnt:
-                    learnt.add(graph)
+                upstream = backward_inputs(args, upstream, (value,))[0]
+                backward = _graph()
+                if backward in learnt:
+                    return upstream
+                learnt.add(backward)
+                if backward == forward:
                     self._learn(y_true, y_pred, sample_weight)
-                return backward_inputs(args, upstream, (value,))[0]
+                    return upstream
+                return _after(lambda: self._learn(y_true, y_pred, sample_weight), upstream)
 
             return K.copy(value), gradient
 
@@ -260,6 +270,19 @@ class OnlineLabelSmoothing(ClassificationLoss):
             "label_smoothing": number(self.label_smoothing),
             "steps_per_epoch": self.steps_per_epoch,
         }
+
+
+def _after(action, tensor):
+    """The `tensor`, once `action` has run: a graph of a backward pass alone drops what its results do not need."""
+    import tensorflow as tf
+
+    @tf.autograph.experimental.do_not_convert
+    def run():
+        action()
+        return tf.constant(True)
+
+    with tf.control_dependencies([tf.function(run)()]):
+        return tf.identity(tensor)
 
 
 def _graph():

@@ -1,5 +1,7 @@
 import math
+import warnings
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -186,6 +188,154 @@ def test_under_a_strategy(two_replicas, within):
         history = fit(model, 3, Schedule(values))
     assert history["label_smoothing"] == values
     assert_same_weights(model, one_after_the_other(losses.SmoothedCrossentropy, values))
+
+
+# a training that is resumed ------------------------------------------------------------------------------------------
+
+
+class Killed(keras.callbacks.Callback):
+    """Raises in an epoch, after as many batches; once."""
+
+    def __init__(self, epoch, batches):
+        super().__init__()
+        self.epoch, self.batches, self.now = epoch, batches, None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.now = epoch
+        self.on_train_batch_end(-1)
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.now, batch + 1) == (self.epoch, self.batches):
+            raise KeyboardInterrupt
+
+
+def halved(epoch, alpha):
+    return alpha / 2
+
+
+def killed_and_resumed(path, schedules, epoch, batches, save_freq, backup_first=True, make=losses.SmoothedCrossentropy):
+    """A training of 3 batches an epoch that is killed, and the one of another process that goes on: (model, logs)."""
+
+    def run(*more):
+        model = compiled(make(0.8))
+        backup = keras.callbacks.BackupAndRestore(path / "backup", save_freq=save_freq)
+        ours = [Schedule(schedule, *_attribute(make)) for schedule in schedules]
+        return model, fit(model, 4, *([backup, *ours] if backup_first else [*ours, backup]), *more)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(Killed(epoch, batches))
+    return run()
+
+
+def _attribute(make):
+    return [] if make is losses.SmoothedCrossentropy else ["weight"]
+
+
+@pytest.mark.parametrize("backup_first", [True, False])
+@pytest.mark.parametrize("epoch, batches", [(2, 0), (2, 1), (1, 2)])
+@pytest.mark.parametrize("schedule", [halved, [0.4, 0.2, 0.1, 0.05]], ids=["function", "list"])
+def test_resumed_from_the_end_of_an_epoch_it_equals_an_undisturbed_one(
+    schedule, epoch, batches, backup_first, tmp_path
+):
+    undisturbed = compiled(losses.SmoothedCrossentropy(0.8))
+    whole = fit(undisturbed, 4, Schedule(schedule))
+    model, rest = killed_and_resumed(tmp_path, [schedule], epoch, batches, "epoch", backup_first)
+    assert whole["label_smoothing"] == [0.4, 0.2, 0.1, 0.05]
+    assert rest == {key: values[epoch:] for key, values in whole.items()}
+    for a, b in zip(undisturbed.get_weights(), model.get_weights()):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("backup_first", [True, False])
+@pytest.mark.parametrize("save_freq, epoch, batches, kept, saved", [(2, 0, 3, 2, 0), (4, 1, 2, 1, 1), (3, 2, 1, 3, 1)])
+def test_resumed_within_an_epoch_its_schedule_is_not_applied_twice(
+    save_freq, epoch, batches, kept, saved, backup_first, tmp_path
+):
+    # The last backup is of `kept` batches of epoch `saved`. Keras does not go on from there in the data, but begins
+    # that epoch again, with these weights. So it equals no undisturbed training, but this one by hand.
+    values = [0.4, 0.2, 0.1, 0.05]
+    expected = network()
+    for i, value in enumerate([*values[: saved + 1], *values[saved:]]):
+        expected.compile(keras.optimizers.SGD(0.5), losses.SmoothedCrossentropy(value), **QUICK)
+        count = 5 * kept if i == saved else len(X)
+        expected.fit(X[:count], Y[:count], 5, 1, verbose=0, shuffle=False)
+    model, rest = killed_and_resumed(tmp_path, [halved], epoch, batches, save_freq, backup_first)
+    assert rest["label_smoothing"] == values[saved:]
+    assert_same_weights(model, expected)
+
+
+def test_the_same_model_resumed_within_an_epoch(tmp_path):
+    # killed in epoch 1, whose step JAX has traced with .2; the backup is of the end of epoch 0, still in it
+    model = compiled(losses.SmoothedCrossentropy(0.8))
+    callbacks = [keras.callbacks.BackupAndRestore(tmp_path / "backup", save_freq=3), Schedule(halved)]
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, 2, *callbacks, Killed(1, 1))
+    assert fit(model, 2, *callbacks)["label_smoothing"] == [0.4, 0.2]
+    assert_same_weights(model, one_after_the_other(losses.SmoothedCrossentropy, [0.4, 0.4, 0.2]))
+
+
+def test_the_weight_of_a_penalty_resumed_within_an_epoch(tmp_path):
+    _, rest = killed_and_resumed(tmp_path, [halved], 2, 2, 2, make=losses.MaxSuppression)
+    assert rest["weight"] == [0.1, 0.05]
+
+
+def test_several_schedules_of_one_number_resumed_within_an_epoch(tmp_path):
+    # .8 → .4 → .2, and .2 → .1 → .05: killed in the second epoch
+    _, rest = killed_and_resumed(tmp_path, [halved, halved], 1, 2, 1)
+    assert rest["label_smoothing"] == [0.05, 0.0125, 0.003125]
+
+
+def test_killed_again_within_the_epoch_that_it_was_resumed_in(tmp_path):
+    def run(*more):
+        backup = keras.callbacks.BackupAndRestore(tmp_path / "backup", save_freq=1)
+        return fit(compiled(losses.SmoothedCrossentropy(0.8)), 2, backup, Schedule(halved), *more)
+
+    for batches in (1, 2, 1):
+        with pytest.raises(KeyboardInterrupt):
+            run(Killed(0, batches))
+    assert run()["label_smoothing"] == [0.4, 0.2]
+
+
+def test_another_fit_goes_on_from_the_present_value(tmp_path):
+    model = compiled(losses.SmoothedCrossentropy(0.8))
+    assert fit(model, 2, Schedule(halved))["label_smoothing"] == [0.4, 0.2]
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, 1, Schedule(halved), Killed(0, 1))
+    assert number(model.loss.label_smoothing) == 0.1
+    model.save_weights(tmp_path / "killed.weights.h5")
+    # of the epoch that was cut short, nothing was backed up: epoch 0 is another one
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup", save_freq=1)
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, 1, backup, Schedule(halved), Killed(0, 1))
+    assert number(model.loss.label_smoothing) == 0.05
+    # of this one, something was
+    assert fit(model, 1, backup, Schedule(halved))["label_smoothing"] == [0.05]
+    assert fit(model, 1, Schedule(halved))["label_smoothing"] == [0.025]
+    # a checkpoint of the middle of epoch 0 goes on in it
+    model.load_weights(tmp_path / "killed.weights.h5")
+    assert fit(model, 2, Schedule(halved))["label_smoothing"] == [0.1, 0.05]
+    model.load_weights(tmp_path / "killed.weights.h5")
+    assert fit(model, 2, Schedule(halved), initial_epoch=1)["label_smoothing"] == [0.05]
+
+
+def test_a_backup_without_what_the_epoch_began_with(tmp_path):
+    # as of before; it is in the file of a running epoch alone
+    model, path = compiled(losses.SmoothedCrossentropy(0.8)), tmp_path / "old.weights.h5"
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, 1, Schedule(halved), Killed(0, 1))
+    model.save_weights(path)
+    with h5py.File(path, "a") as file:
+        entries = file["loss/vars"]
+        assert set(entries) == {"label_smoothing", "label_smoothing_made_with", "epoch_starts"}
+        del entries["epoch_starts"], entries["label_smoothing_made_with"]
+    model = compiled(losses.SmoothedCrossentropy(0.3))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="Expected")
+        model.load_weights(path)
+    assert fit(model, 1, Schedule(halved))["label_smoothing"] == [0.2]
+    model.save_weights(path)
+    with h5py.File(path) as file:
+        assert "epoch_starts" not in file["loss/vars"]
 
 
 # errors --------------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import warnings
 
 import keras
 import numpy as np
@@ -138,3 +139,62 @@ def test_a_saved_model_keeps_the_last_number(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert number(loaded.loss.label_smoothing) == 0.35
+
+
+# weights of a model whose loss was made with another number ----------------------------------------------------------
+
+
+def with_loss(*args, **options):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4)])
+    model.compile("sgd", losses.SmoothedCrossentropy(*args, **options))
+    return model
+
+
+def test_weights_of_a_loss_made_with_another_number_say_so(tmp_path):
+    saved, path = with_loss(0.3), tmp_path / "saved.weights.h5"
+    saved.loss.label_smoothing = 0.05  # as a schedule left it
+    saved.save_weights(path)
+    fresh = with_loss(0.1)
+    with pytest.warns(UserWarning) as warned:
+        fresh.load_weights(path)
+    assert [str(w.message) for w in warned if w.category is UserWarning] == [
+        "Expected weights saved with a SmoothedCrossentropy that was made with the same `label_smoothing`. Received: "
+        "label_smoothing=0.05 in the file, 0.1 in the model. The file's counts from now on, as it is saved like the "
+        "weights. To keep the model's, set `loss.label_smoothing = 0.1` after `load_weights`."
+    ]
+    assert number(fresh.loss.label_smoothing) == 0.05
+
+
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.float64)])
+def test_weights_of_a_loss_made_with_the_same_number_say_nothing(dtype, tmp_path):
+    path = tmp_path / "saved.weights.h5"
+    saved = with_loss(np.float32(0.3), dtype=dtype)
+    saved.loss.label_smoothing = 0.05
+    saved.save_weights(path)
+    saved.save(tmp_path / "saved.keras")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="Expected")
+        fresh = with_loss(np.float32(0.3), dtype=dtype)
+        fresh.load_weights(path)
+        assert number(fresh.loss.label_smoothing) == 0.05
+        with_loss(0.05, dtype=dtype).load_weights(path)  # nothing changes
+        assert number(keras.models.load_model(tmp_path / "saved.keras").loss.label_smoothing) == 0.05
+
+
+def test_weights_of_a_loss_made_without_a_number(tmp_path):
+    Distillation = kls.distillation.LogitsDistillation
+
+    def distiller(*temperatures):
+        student = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4)])
+        return kls.Distiller(None, student, [Distillation(*temperatures)])
+
+    made_without, path = distiller(4.0), tmp_path / "saved.weights.h5"
+    made_without.distillation_losses[0].student_temperature = 2.0
+    made_without.save_weights(path)
+    same = distiller(4.0)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="Expected")
+        same.load_weights(path)
+    assert number(same.distillation_losses[0].student_temperature) == 2.0
+    with pytest.warns(UserWarning, match=r"student_temperature=2 in the file, 1 in the model"):
+        distiller(4.0, 1.0).load_weights(path)
