@@ -10,7 +10,7 @@ import warnings
 import keras
 import numpy as np
 
-from keras_ls.ops.checks import checked_count
+from keras_ls.ops._checks import checked_count
 
 UNKNOWN_LENGTH = 10_000  # batches that are read of a dataset that tells no length, before a warning
 

@@ -17,7 +17,7 @@ from rich.text import Text
 
 import keras_ls as kls
 from keras_ls.files import check_writable, printable
-from keras_ls.ops.checks import checked_choice, checked_count
+from keras_ls.ops._checks import checked_choice, checked_count
 from keras_ls.studies.study import LARGEST_SEED, MOST_BINS, MOST_FOLDS, MOST_RESAMPLES, MOST_SEEDS
 from keras_ls_launcher import stopped
 

@@ -8,7 +8,7 @@ import socket
 import keras
 import tensorflow as tf
 
-from keras_ls.ops.checks import checked_choice, checked_count
+from keras_ls.ops._checks import checked_choice, checked_count
 
 STRATEGIES = ("auto", "one", "mirrored", "multi_worker", "tpu")
 

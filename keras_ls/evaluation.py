@@ -13,13 +13,13 @@ from keras_ls.metrics import (
     SmoothCalibrationError,
 )
 from keras_ls.metrics.streaming import StreamingMean
+from keras_ls.ops._backend import at_least_float32
+from keras_ls.ops._checks import checked_choice, checked_flag
 from keras_ls.ops._inputs import flatten_batch
 from keras_ls.ops._logits import LogitsCheck
+from keras_ls.ops._predictions import confidence_and_accuracy, to_probabilities
 from keras_ls.ops._tensors import ragged_steps
-from keras_ls.ops.checks import checked_choice, checked_flag
-from keras_ls.ops.examples import confidence_and_accuracy, to_probabilities
-from keras_ls.ops.masks import get_keras_mask
-from keras_ls.ops.precision import at_least_float32
+from keras_ls.ops._weights import get_keras_mask
 
 SCORES = ("accuracy", "nll", "brier", "ece", "adaptive_ece", "classwise_ece", "smooth_ece", "aurc")
 _BLOCK = 1 << 20  # predictions that are scored at once

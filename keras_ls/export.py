@@ -17,9 +17,9 @@ from keras_ls.distillation import Distiller
 from keras_ls.export_inputs import input_signature as inputs_of
 from keras_ls.export_inputs import without_missing
 from keras_ls.files import check_writable, local_path
+from keras_ls.ops._backend import at_least_float32
+from keras_ls.ops._checks import checked_flag
 from keras_ls.ops._logits import LogitsCheck, as_logits, is_binary
-from keras_ls.ops.checks import checked_flag
-from keras_ls.ops.precision import at_least_float32
 
 __all__ = ["export_saved_model"]
 

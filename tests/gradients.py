@@ -3,7 +3,7 @@
 import keras
 from keras import ops as K
 
-from keras_ls.ops.precision import at_least_float32
+from keras_ls.ops._backend import at_least_float32
 
 
 def value_and_gradient(function, x):

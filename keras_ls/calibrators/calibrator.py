@@ -1,5 +1,6 @@
 """What every calibrator is: a layer from logits to logits, fitted on held-out predictions."""
 
+import dataclasses
 import inspect
 import tempfile
 import warnings
@@ -9,10 +10,10 @@ import numpy as np
 
 from keras_ls.batches import Batches
 from keras_ls.calibrators.predictions import PredictionReader
+from keras_ls.ops._checks import checked_axis, checked_flag
 from keras_ls.ops._inputs import flatten_examples
 from keras_ls.ops._logits import LogitsCheck, as_logits, check_some_in_unit_interval, is_binary, logits_of_array
 from keras_ls.ops._tensors import as_tensor, classes_last, ragged_steps
-from keras_ls.ops.checks import checked_axis, checked_flag
 
 
 class Calibrator(keras.layers.Layer):
@@ -203,3 +204,34 @@ def _flat(logits, labels, sample_weight, ignore_class, axis):
     labels, like, weight = flatten_examples(labels, like, sample_weight, ignore_class=ignore_class, axis=axis)
     logits = np.moveaxis(logits, axis, -1) if logits.ndim > 1 else logits
     return keras.ops.convert_to_numpy(labels), logits.reshape(like.shape), keras.ops.convert_to_numpy(weight)
+
+
+@dataclasses.dataclass(frozen=True)
+class FitReport:
+    """What a fit found; `report["nll_after"]` reads like `report.nll_after`.
+
+    Attributes:
+        converged: whether no other parameters, within the bounds, have a lower objective.
+        nll_before: mean negative log-likelihood of the logits as they came, nats.
+        nll_after: the same of the calibrated logits, without penalties.
+        iterations: of the solver.
+        weight: the sum of the weights as given. Nothing else in a report depends on the scale of weights that are no
+            whole numbers.
+        advice: what the fit says of the data where they cannot tell the parameters, else None.
+
+    Examples:
+        >>> import numpy as np, keras_ls as kls
+        >>> scaling = kls.calibrators.TemperatureScaling().fit(np.log([[0.2, 0.8], [0.3, 0.7]]), [1, 0])
+        >>> scaling.fit_report.converged, scaling.fit_report["weight"]
+        (True, 2.0)
+    """
+
+    converged: bool
+    nll_before: float
+    nll_after: float
+    iterations: int
+    weight: float
+    advice: str | None = None
+
+    def __getitem__(self, name):
+        return getattr(self, name)

@@ -8,10 +8,10 @@ import keras
 import numpy as np
 
 from keras_ls.calibrators.calibrator import Calibrator
+from keras_ls.ops._checks import checked_count, checked_flag
 from keras_ls.ops._inputs import flatten_examples
 from keras_ls.ops._logits import LogitsCheck
 from keras_ls.ops._tensors import as_tensor
-from keras_ls.ops.checks import checked_count, checked_flag
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

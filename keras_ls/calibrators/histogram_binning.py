@@ -4,9 +4,9 @@ import keras
 import numpy as np
 
 from keras_ls.calibrators.per_class_calibrator import PerClassCalibrator
+from keras_ls.calibrators.piecewise import at_index, piece_index
+from keras_ls.ops._checks import checked_choice, checked_count
 from keras_ls.ops.binning import bin_statistics, quantile_bin_index, uniform_bin_index
-from keras_ls.ops.checks import checked_choice, checked_count
-from keras_ls.ops.piecewise import at_index, piece_index
 
 _UNREACHABLE = 2.0  # above every probability
 

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 
 from keras_ls.calibrators.per_class_calibrator import PerClassCalibrator
-from keras_ls.ops.checks import checked_count
-from keras_ls.ops.piecewise import interpolate_probability
+from keras_ls.calibrators.piecewise import interpolate_probability
+from keras_ls.ops._checks import checked_count
 
 _FARTHEST = 1e30  # log-odds beyond any probability
 

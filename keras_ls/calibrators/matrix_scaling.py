@@ -3,8 +3,8 @@
 import keras
 from keras import ops as K
 
-from keras_ls.calibrators.matrix_calibrator import MatrixCalibrator
-from keras_ls.ops.precision import at_least_float32
+from keras_ls.calibrators.affine import MatrixCalibrator
+from keras_ls.ops._backend import at_least_float32
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")

@@ -4,15 +4,20 @@ import keras
 import numpy as np
 from keras import ops as K
 
-from keras_ls.calibrators.calibrator import Calibrator
-from keras_ls.calibrators.checked_examples import checked_examples
-from keras_ls.calibrators.fit_report import FitReport
+from keras_ls.calibrators.calibrator import Calibrator, FitReport
+from keras_ls.calibrators.example_blocks import checked_examples
+from keras_ls.calibrators.log_odds import (
+    leading_class,
+    log_odds,
+    log_odds_of_class,
+    logit_of_probability,
+    logits_of_class_scores,
+    logits_of_confidence,
+)
 from keras_ls.metrics.negative_log_likelihood import NegativeLogLikelihood
+from keras_ls.ops._backend import at_least_float32
+from keras_ls.ops._checks import checked_choice, checked_fraction, checked_positive
 from keras_ls.ops._logits import silenced
-from keras_ls.ops.checks import checked_choice, checked_fraction, checked_positive
-from keras_ls.ops.log_odds import leading_class, log_odds, log_odds_of_class
-from keras_ls.ops.precision import at_least_float32
-from keras_ls.ops.recalibration import logit_of_probability, logits_of_class_scores, logits_of_confidence
 
 _BLOCK = 1 << 20  # logits
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from keras_ls.batches import Batches
 from keras_ls.calibrators.example_blocks import BUDGET
+from keras_ls.ops._checks import checked_axis, checked_choice, checked_class, checked_count
 from keras_ls.ops._inputs import flatten_examples
 from keras_ls.ops._logits import logits_of_array
-from keras_ls.ops.checks import checked_axis, checked_choice, checked_class, checked_count
-from keras_ls.ops.masks import get_keras_mask
+from keras_ls.ops._weights import get_keras_mask
 
 
 class PredictionReader:

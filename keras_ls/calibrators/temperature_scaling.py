@@ -5,8 +5,8 @@ import numpy as np
 
 from keras_ls.calibrators.calibrator import Calibrator
 from keras_ls.calibrators.temperature_solver import solve_temperature
-from keras_ls.ops.checks import checked_positive
-from keras_ls.ops.precision import at_least_float32
+from keras_ls.ops._backend import at_least_float32
+from keras_ls.ops._checks import checked_positive
 
 _LEAST = 1e-37
 

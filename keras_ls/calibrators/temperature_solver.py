@@ -7,8 +7,8 @@ import math
 
 import numpy as np
 
+from keras_ls.calibrators.calibrator import FitReport
 from keras_ls.calibrators.example_blocks import ExampleBlocks, label_values
-from keras_ls.calibrators.fit_report import FitReport
 from keras_ls.ops._logits import logits_of_array
 
 _MAX_PASSES = 60

@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 
-from keras_ls.calibrators.affine_calibrator import AffineCalibrator
-from keras_ls.ops.checks import checked_non_negative
-from keras_ls.ops.precision import at_least_float32
+from keras_ls.calibrators.affine import AffineCalibrator
+from keras_ls.ops._backend import at_least_float32
+from keras_ls.ops._checks import checked_non_negative
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")

@@ -12,9 +12,9 @@ from keras_ls.calibrators.predictions import PredictionReader
 from keras_ls.calibrators.temperature_solver import solve_temperature
 from keras_ls.callbacks.calibration_log import CalibrationLog, checked_log_dir
 from keras_ls.evaluation import Evaluator, blocks_of_rows
+from keras_ls.ops._checks import checked_axis, checked_count
 from keras_ls.ops._logits import LogitsCheck
-from keras_ls.ops.checks import checked_axis, checked_count
-from keras_ls.ops.examples import confidence_and_accuracy
+from keras_ls.ops._predictions import confidence_and_accuracy
 
 SCORES = ("accuracy", "nll", "brier", "ece")
 SEEN = 1000  # examples that are looked at for probabilities which are taken for logits

@@ -5,8 +5,8 @@ import os
 import keras
 import numpy as np
 
+from keras_ls.ops._checks import concrete
 from keras_ls.ops.binning import bin_statistics, uniform_bin_index
-from keras_ls.ops.checks import concrete
 
 BUCKETS = 50  # of the histogram, over [0, 1]: the same in every epoch
 INCHES, DPI = 4, 100  # of the diagram

@@ -7,7 +7,7 @@ from keras_ls.data.digits import NOISE, digits
 from keras_ls.data.prediction_file import read_predictions
 from keras_ls.data.splits import PARTS, Splits
 from keras_ls.data.tfds_images import cifar10, mnist
-from keras_ls.ops.checks import checked_choice
+from keras_ls.ops._checks import checked_choice
 
 __all__ = [
     "DATASETS",

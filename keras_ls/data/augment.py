@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from keras_ls.ops.checks import checked_count
+from keras_ls.ops._checks import checked_count
 
 
 def random_crop_and_flip(size, seed, padding=0):

@@ -7,8 +7,8 @@ import numpy as np
 from keras_ls.data.prediction_arrays import read_arrays
 from keras_ls.data.prediction_table import read_csv, read_parquet
 from keras_ls.files import local_path
+from keras_ls.ops._checks import checked_class
 from keras_ls.ops._logits import LogitsCheck
-from keras_ls.ops.checks import checked_class
 
 READERS = {".npz": read_arrays, ".csv": read_csv, ".parquet": read_parquet}
 LARGEST = np.finfo("float32").max  # what is read is computed with in float32

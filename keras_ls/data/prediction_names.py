@@ -1,6 +1,6 @@
 """Names that labels, predictions and weights usually have in a file, and the choice among them."""
 
-from keras_ls.ops.checks import checked_choice
+from keras_ls.ops._checks import checked_choice
 
 LABELS = ("labels", "label", "y_true", "targets", "target", "ground_truth", "y")
 PREDICTIONS = ("predictions", "y_pred", "outputs", "scores", "probs", "y_prob")

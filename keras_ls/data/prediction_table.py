@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_ls.data.class_columns import NO_CLASS_ADVICE, Table, match
 from keras_ls.data.prediction_names import FLAGS, LABELS, WEIGHTS, chosen, few
-from keras_ls.ops.checks import checked_choice
+from keras_ls.ops._checks import checked_choice
 
 
 def read_csv(path, from_logits, labels, predictions, sample_weight, ignore_class):

@@ -6,7 +6,7 @@ import re
 
 from keras_ls.batches import endless, is_endless
 from keras_ls.distillation.forward_pass import select_inputs
-from keras_ls.ops.checks import checked_count
+from keras_ls.ops._checks import checked_count
 
 PAD = (
     "Pad all sequences to one length, such as by padded_batch(n, padded_shapes=...): what a teacher says may depend on "

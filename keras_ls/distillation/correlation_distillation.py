@@ -6,11 +6,10 @@ from keras import ops as K
 from keras_ls.distillation.relation_loss import RelationLoss
 from keras_ls.distillation.single_logits import check_classes
 from keras_ls.losses.coefficient import Coefficient, number
-from keras_ls.ops.checks import check_same_shape, checked_non_negative, checked_positive
-from keras_ls.ops.float64 import mean
-from keras_ls.ops.precision import to_accumulation_dtype
+from keras_ls.ops._backend import mean, to_accumulation_dtype
+from keras_ls.ops._checks import check_same_shape, checked_non_negative, checked_positive
+from keras_ls.ops.divergences import softened
 from keras_ls.ops.relations import correlation_core
-from keras_ls.ops.softening import softened
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")

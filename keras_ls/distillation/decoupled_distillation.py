@@ -6,17 +6,17 @@ from keras import ops as K
 from keras_ls.distillation.distillation_loss import DistillationLoss
 from keras_ls.distillation.single_logits import check_classes
 from keras_ls.losses.coefficient import Coefficient, number
-from keras_ls.ops._inputs import align_labels, checked_labels
-from keras_ls.ops.checks import (
+from keras_ls.ops._backend import argmax
+from keras_ls.ops._checks import (
     check_same_shape,
     checked_choice,
     checked_class,
     checked_non_negative,
     checked_positive,
 )
+from keras_ls.ops._inputs import align_labels, checked_labels
+from keras_ls.ops._weights import is_not_ignored
 from keras_ls.ops.decoupling import decoupled_core
-from keras_ls.ops.lean import argmax
-from keras_ls.ops.masks import is_not_ignored
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")

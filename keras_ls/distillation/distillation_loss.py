@@ -10,7 +10,7 @@ from keras_ls.losses.replica_exact_loss import ReplicaExactLoss
 from keras_ls.ops._inputs import LABELS_ADVICE
 from keras_ls.ops._logits import LogitsCheck
 from keras_ls.ops._tensors import as_tensor, as_weight
-from keras_ls.ops.masks import align_leading, over_leading, zero_where_dropped
+from keras_ls.ops._weights import align_leading, over_leading, zero_where_dropped
 
 OFF = "Take the {activation} off the model, and let its other losses and metrics know: from_logits=True."
 

@@ -5,9 +5,9 @@ from keras import ops as K
 
 from keras_ls.distillation.distillation_loss import DistillationLoss, checked_layer_names
 from keras_ls.distillation.probability_losses import check_values
-from keras_ls.ops.checks import check_same_shape
+from keras_ls.ops._backend import mean
+from keras_ls.ops._checks import check_same_shape
 from keras_ls.ops.features import cosine_core
-from keras_ls.ops.float64 import mean
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")

@@ -6,9 +6,9 @@ from keras import ops as K
 from keras_ls.distillation.distillation_loss import DistillationLoss
 from keras_ls.distillation.single_logits import check_classes
 from keras_ls.losses.coefficient import Coefficient, number
-from keras_ls.ops.checks import check_same_shape, checked_fraction
+from keras_ls.ops._backend import argmax
+from keras_ls.ops._checks import check_same_shape, checked_fraction
 from keras_ls.ops.crossentropy import crossentropy_core
-from keras_ls.ops.lean import argmax
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")

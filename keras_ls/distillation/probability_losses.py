@@ -8,7 +8,7 @@ import keras
 
 from keras_ls.losses.binary_smoothed_crossentropy import BinarySmoothedCrossentropy
 from keras_ls.losses.classification_loss import ClassificationLoss
-from keras_ls.ops.checks import concrete
+from keras_ls.ops._checks import concrete
 
 # the functions of Keras's losses, and the largest value that a target may have
 _LARGEST = {

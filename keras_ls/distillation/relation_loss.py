@@ -6,9 +6,9 @@ from keras import ops as K
 
 from keras_ls.distillation.distillation_loss import DistillationLoss
 from keras_ls.losses.reduction import gather_over_replicas, own_share, reduce_over_replicas
+from keras_ls.ops._backend import accumulation_dtype
 from keras_ls.ops._tensors import as_weight
-from keras_ls.ops.masks import align_leading, mean_over_trailing, over_leading, zero_where_dropped
-from keras_ls.ops.precision import accumulation_dtype
+from keras_ls.ops._weights import align_leading, mean_over_trailing, over_leading, zero_where_dropped
 
 
 class RelationLoss(DistillationLoss):

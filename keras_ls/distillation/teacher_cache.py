@@ -11,8 +11,8 @@ from keras_ls.distillation.distillation_loss import OFF
 from keras_ls.distillation.forward_pass import checked_inputs
 from keras_ls.distillation.teacher_fingerprint import teacher_fingerprint
 from keras_ls.files import local_path, one_writer, remove_unfinished
+from keras_ls.ops._checks import checked_choice, checked_class, checked_count, checked_positive
 from keras_ls.ops._logits import LogitsCheck
-from keras_ls.ops.checks import checked_choice, checked_class, checked_count, checked_positive
 
 A_FUNCTION = "a function of x"  # which a manifest cannot hold
 IN_MEMORY = 2 << 30  # bytes; more than that is memory-mapped

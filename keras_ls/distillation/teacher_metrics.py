@@ -3,7 +3,7 @@
 import keras
 from keras import ops as K
 
-from keras_ls.ops.masks import align_leading, get_keras_mask
+from keras_ls.ops._weights import align_leading, get_keras_mask
 
 
 class TeacherMetrics(keras.metrics.Metric):

@@ -2,7 +2,7 @@
 
 from keras import ops as K
 
-from keras_ls.ops.masks import align_leading, get_keras_mask
+from keras_ls.ops._weights import align_leading, get_keras_mask
 
 try:
     from keras.src.backend import set_keras_mask

@@ -5,12 +5,12 @@ from keras import ops as K
 
 from keras_ls.losses.coefficient import Coefficient, number
 from keras_ls.losses.replica_exact_loss import ReplicaExactLoss
+from keras_ls.ops._backend import divide_no_nan, mean
+from keras_ls.ops._checks import checked_class, checked_fraction, checked_rates
 from keras_ls.ops._inputs import check_binary_labels, checked_probabilities, counted, same_shape
 from keras_ls.ops._logits import LogitsCheck, as_logits
-from keras_ls.ops.binary_crossentropy import binary_core
-from keras_ls.ops.checks import checked_class, checked_fraction, checked_rates
-from keras_ls.ops.float64 import divide_no_nan, mean
-from keras_ls.ops.masks import is_not_ignored
+from keras_ls.ops._weights import is_not_ignored
+from keras_ls.ops.crossentropy import binary_core
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")

@@ -3,11 +3,11 @@
 from keras import ops as K
 
 from keras_ls.losses.replica_exact_loss import ReplicaExactLoss
+from keras_ls.ops._checks import checked_axis, checked_class
 from keras_ls.ops._inputs import align_labels, checked_labels, checked_probabilities, counted, dropped
 from keras_ls.ops._logits import LogitsCheck, as_logits
 from keras_ls.ops._tensors import classes_last
-from keras_ls.ops.checks import checked_axis, checked_class
-from keras_ls.ops.masks import is_not_ignored
+from keras_ls.ops._weights import is_not_ignored
 
 
 class ClassificationLoss(ReplicaExactLoss):

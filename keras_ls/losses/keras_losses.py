@@ -4,7 +4,7 @@ from keras import ops as K
 
 from keras_ls.losses.reduction import as_logged, num_replicas, sum_over_replicas
 from keras_ls.losses.replica_exact_loss import ReplicaExactLoss
-from keras_ls.ops.float64 import divide_no_nan
+from keras_ls.ops._backend import divide_no_nan
 
 
 def weigh_keras_loss(value, losses, batch):

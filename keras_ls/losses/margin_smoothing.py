@@ -3,7 +3,7 @@
 import keras
 
 from keras_ls.losses.penalised_crossentropy import PenalisedCrossentropy
-from keras_ls.ops.checks import checked_non_negative
+from keras_ls.ops._checks import checked_non_negative
 from keras_ls.ops.penalties import excess_margin_core
 
 

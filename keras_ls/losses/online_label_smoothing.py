@@ -8,13 +8,13 @@ from keras import ops as K
 from keras_ls.losses.classification_loss import ClassificationLoss
 from keras_ls.losses.coefficient import Coefficient, inside_traced_code, number
 from keras_ls.losses.reduction import sum_over_replicas
+from keras_ls.ops._backend import backward_inputs
+from keras_ls.ops._checks import checked_count, checked_fraction
 from keras_ls.ops._inputs import align_labels, check_integer_labels, flatten_examples, pick
 from keras_ls.ops._logits import as_logits
 from keras_ls.ops._tensors import classes_last
-from keras_ls.ops.checks import checked_count, checked_fraction
+from keras_ls.ops._weights import get_keras_mask
 from keras_ls.ops.crossentropy import weighted, zero_where_impossible
-from keras_ls.ops.gradients import backward_inputs
-from keras_ls.ops.masks import get_keras_mask
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")

@@ -3,8 +3,8 @@
 import keras
 from keras import ops as K
 
-from keras_ls.ops.float64 import divide_no_nan
-from keras_ls.ops.masks import align_leading
+from keras_ls.ops._backend import divide_no_nan
+from keras_ls.ops._weights import align_leading
 
 
 def num_replicas():

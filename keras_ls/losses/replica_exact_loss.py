@@ -5,11 +5,11 @@ from keras import ops as K
 
 from keras_ls.losses.coefficient import load_coefficients, save_coefficients
 from keras_ls.losses.reduction import reduce_over_replicas
+from keras_ls.ops._backend import at_least_float32
+from keras_ls.ops._checks import checked_choice
 from keras_ls.ops._inputs import LABELS_ADVICE
 from keras_ls.ops._tensors import as_tensor, as_weight
-from keras_ls.ops.checks import checked_choice
-from keras_ls.ops.masks import align_leading, get_keras_mask, zero_where_dropped
-from keras_ls.ops.precision import at_least_float32
+from keras_ls.ops._weights import align_leading, get_keras_mask, zero_where_dropped
 
 
 class ReplicaExactLoss(keras.losses.Loss):

@@ -4,7 +4,7 @@ import keras
 
 from keras_ls.losses.classification_loss import ClassificationLoss
 from keras_ls.losses.coefficient import Coefficient, number
-from keras_ls.ops.checks import checked_fraction, checked_prior
+from keras_ls.ops._checks import checked_fraction, checked_prior
 from keras_ls.ops.crossentropy import crossentropy_core
 
 

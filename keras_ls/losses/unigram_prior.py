@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_ls.batches import Batches
-from keras_ls.ops.checks import checked_class, checked_count
+from keras_ls.ops._checks import checked_class, checked_count
 
 
 def unigram_prior(data, num_classes, ignore_class=None, steps=None):

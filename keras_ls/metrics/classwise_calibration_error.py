@@ -4,12 +4,11 @@ import keras
 from keras import ops as K
 
 from keras_ls.metrics.counting_metric import CountingMetric
-from keras_ls.ops.binning import uniform_bin_index
+from keras_ls.ops._backend import mean
+from keras_ls.ops._checks import checked_count, checked_fraction
+from keras_ls.ops.binning import fine_cell_index, uniform_bin_index
 from keras_ls.ops.calibration import checked_calibration_options
-from keras_ls.ops.checks import checked_count, checked_fraction
 from keras_ls.ops.classwise import classwise_bin_statistics, classwise_targets, classwise_weight
-from keras_ls.ops.fine_cells import fine_cell_index
-from keras_ls.ops.float64 import mean
 
 # a class: 4096 would be 50 MB of state for 1000 classes
 CLASS_CELLS = 512

@@ -7,9 +7,9 @@ batches may hold whole numbers by chance. So a few totals of the weights are kep
 from keras import ops as K
 
 from keras_ls.metrics.streaming import StreamingMetric
+from keras_ls.ops._weights import examples_of_totals, weight_totals
 from keras_ls.ops.binning import merge_into_quantile_bins
 from keras_ls.ops.calibration import calibration_error_of_bins, examples_of_bins
-from keras_ls.ops.example_weights import examples_of_totals, weight_totals
 
 
 class CountingMetric(StreamingMetric):

@@ -6,11 +6,10 @@ from keras import ops as K
 from keras.ops import convert_to_numpy
 
 from keras_ls.metrics.counting_metric import CountingMetric
-from keras_ls.ops.binning import bin_statistics, uniform_bin_index
+from keras_ls.ops._predictions import confidence_and_accuracy
+from keras_ls.ops._weights import effective_size
+from keras_ls.ops.binning import FINE_CELLS, bin_statistics, fine_cell_index, uniform_bin_index
 from keras_ls.ops.calibration import checked_calibration_options
-from keras_ls.ops.example_weights import effective_size
-from keras_ls.ops.examples import confidence_and_accuracy
-from keras_ls.ops.fine_cells import FINE_CELLS, fine_cell_index
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")

@@ -3,10 +3,10 @@
 import keras
 
 from keras_ls.metrics.streaming import StreamingMean
+from keras_ls.ops._backend import at_least_float32
 from keras_ls.ops._logits import as_logits
+from keras_ls.ops._predictions import as_two_classes
 from keras_ls.ops.crossentropy import crossentropy_core
-from keras_ls.ops.examples import as_two_classes
-from keras_ls.ops.precision import at_least_float32
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")

@@ -4,9 +4,8 @@ import keras
 from keras import ops as K
 
 from keras_ls.metrics.counting_metric import CountingMetric
-from keras_ls.ops.binning import bin_statistics
-from keras_ls.ops.fine_cells import FINE_CELLS, fine_cell_index
-from keras_ls.ops.precision import to_accumulation_dtype
+from keras_ls.ops._backend import to_accumulation_dtype
+from keras_ls.ops.binning import FINE_CELLS, bin_statistics, fine_cell_index
 from keras_ls.ops.selective import predicted_confidence_and_accuracy, risk_coverage_area_of_groups
 
 

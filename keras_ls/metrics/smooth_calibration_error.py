@@ -3,7 +3,7 @@
 import keras
 
 from keras_ls.metrics.streaming import StreamingMetric
-from keras_ls.ops.examples import confidence_and_accuracy
+from keras_ls.ops._predictions import confidence_and_accuracy
 from keras_ls.ops.smooth_calibration import NODES, checked_bandwidth, node_statistics, smooth_calibration_error_of_nodes
 
 

@@ -3,14 +3,13 @@
 import keras
 from keras import ops as K
 
+from keras_ls.ops._backend import accumulation_dtype, divide_no_nan, to_accumulation_dtype
+from keras_ls.ops._checks import check_no_nan, checked_axis, checked_class
 from keras_ls.ops._inputs import dropped, flatten_batch
 from keras_ls.ops._logits import LogitsCheck
+from keras_ls.ops._predictions import to_probabilities
 from keras_ls.ops._tensors import NAN_ADVICE
-from keras_ls.ops.checks import check_no_nan, checked_axis, checked_class
-from keras_ls.ops.examples import to_probabilities
-from keras_ls.ops.float64 import divide_no_nan
-from keras_ls.ops.masks import get_keras_mask
-from keras_ls.ops.precision import accumulation_dtype, to_accumulation_dtype
+from keras_ls.ops._weights import get_keras_mask
 
 
 class StreamingMetric(keras.metrics.Metric):

@@ -4,12 +4,11 @@ import keras
 from keras import ops as K
 
 from keras_ls.metrics.streaming import StreamingMean
+from keras_ls.ops._backend import argmax, at_least_float32
+from keras_ls.ops._checks import checked_choice, checked_positive
 from keras_ls.ops._logits import LogitsCheck, as_logits
 from keras_ls.ops._tensors import as_tensor
-from keras_ls.ops.checks import checked_choice, checked_positive
 from keras_ls.ops.divergences import kl_core
-from keras_ls.ops.lean import argmax
-from keras_ls.ops.precision import at_least_float32
 
 NAMES = {"top1": "teacher_agreement", "kl": "teacher_kl"}
 

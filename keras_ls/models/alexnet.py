@@ -4,7 +4,7 @@ import keras
 
 from keras_ls.models.image_standardization import ImageStandardization
 from keras_ls.models.local_response_normalization import LocalResponseNormalization
-from keras_ls.ops.checks import checked_count, checked_image_shape, checked_positive
+from keras_ls.ops._checks import checked_count, checked_image_shape, checked_positive
 
 
 def alexnet(input_shape, num_classes, width=1.0, name="alexnet"):

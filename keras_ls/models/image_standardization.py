@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops as K
 
-from keras_ls.ops.precision import at_least_float32
+from keras_ls.ops._backend import at_least_float32
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")

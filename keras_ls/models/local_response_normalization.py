@@ -4,8 +4,8 @@ import keras
 import numpy as np
 from keras import ops as K
 
-from keras_ls.ops.checks import checked_count, checked_positive
-from keras_ls.ops.precision import at_least_float32
+from keras_ls.ops._backend import at_least_float32
+from keras_ls.ops._checks import checked_count, checked_positive
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_ls.ops.checks import checked_count
+from keras_ls.ops._checks import checked_count
 
 
 def mlp(input_shape, num_classes, widths=(256, 256), dropout=0.0, name="mlp"):

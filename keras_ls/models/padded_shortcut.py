@@ -3,7 +3,7 @@
 import keras
 from keras import ops as K
 
-from keras_ls.ops.checks import checked_count
+from keras_ls.ops._checks import checked_count
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")

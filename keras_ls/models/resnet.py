@@ -4,7 +4,7 @@ import keras
 
 from keras_ls.models.image_standardization import ImageStandardization
 from keras_ls.models.padded_shortcut import PaddedShortcut
-from keras_ls.ops.checks import checked_count, checked_image_shape
+from keras_ls.ops._checks import checked_count, checked_image_shape
 
 
 def resnet(

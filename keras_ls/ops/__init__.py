@@ -1,13 +1,18 @@
 """Pure functions on tensors, for every Keras backend: no state, no side effects."""
 
 from keras_ls.ops._logits import probabilities_to_logits
-from keras_ls.ops.binary_crossentropy import binary_smoothed_crossentropy
 from keras_ls.ops.calibration import brier_score, calibration_error
 from keras_ls.ops.classwise import classwise_calibration_error
-from keras_ls.ops.crossentropy import smoothed_crossentropy
+from keras_ls.ops.crossentropy import binary_smoothed_crossentropy, smoothed_crossentropy
 from keras_ls.ops.decomposition import BrierDecomposition, brier_decomposition
 from keras_ls.ops.decoupling import decoupled_divergences
-from keras_ls.ops.divergences import binary_kl_divergence, jensen_shannon_divergence, kl_divergence
+from keras_ls.ops.divergences import (
+    binary_kl_divergence,
+    jensen_shannon_divergence,
+    kl_divergence,
+    squared_logit_error,
+    standardize_logits,
+)
 from keras_ls.ops.features import attention_map, cosine_distance
 from keras_ls.ops.focal import focal_crossentropy
 from keras_ls.ops.geometry import class_plane, class_separation, project
@@ -17,9 +22,13 @@ from keras_ls.ops.relations import angle_error, correlation_distance, distance_e
 from keras_ls.ops.resampling import BootstrapInterval, CalibrationTest, bootstrap_interval, calibration_test
 from keras_ls.ops.selective import risk_coverage_area
 from keras_ls.ops.smooth_calibration import smooth_calibration_error
-from keras_ls.ops.smoothing import effective_smoothing, smooth_labels
-from keras_ls.ops.smoothing_estimate import SmoothingEstimate, estimate_smoothing, wrong_logit_variance
-from keras_ls.ops.softening import squared_logit_error, standardize_logits
+from keras_ls.ops.smoothing import (
+    SmoothingEstimate,
+    effective_smoothing,
+    estimate_smoothing,
+    smooth_labels,
+    wrong_logit_variance,
+)
 from keras_ls.ops.spiegelhalter import SpiegelhalterTest, spiegelhalter_test
 from keras_ls.ops.sweep import monotone_bins, sweep_calibration_error
 

@@ -10,11 +10,10 @@ import keras
 import numpy as np
 from keras import ops as K
 
+from keras_ls.ops._backend import at_least_float32, compiled_by_xla
+from keras_ls.ops._checks import check_some_weight, concrete
 from keras_ls.ops._tensors import NAN_ADVICE, as_tensor, as_weight, classes_last, ragged_steps, refuse
-from keras_ls.ops.checks import check_some_weight, concrete
-from keras_ls.ops.masks import align_leading, is_not_ignored
-from keras_ls.ops.precision import at_least_float32
-from keras_ls.ops.xla import compiled_by_xla
+from keras_ls.ops._weights import align_leading, is_not_ignored
 
 LOGITS_ADVICE = "Pass logits through softmax first, or use `from_logits=True` where there is one."
 LABELS_ADVICE = "Encode names as integers from 0, in the order of the predictions' classes."

@@ -6,11 +6,11 @@ import keras
 import numpy as np
 from keras import ops as K
 
+from keras_ls.ops._backend import at_least_float32
+from keras_ls.ops._checks import check_unit_interval, checked_flag, concrete
 from keras_ls.ops._inputs import checked_probabilities
 from keras_ls.ops._output_layers import activation_of, probability_outputs
 from keras_ls.ops._tensors import as_tensor, classes_last
-from keras_ls.ops.checks import check_unit_interval, checked_flag, concrete
-from keras_ls.ops.precision import at_least_float32
 
 _ROWS = 64  # that are looked at
 _SUM = 5e-3  # of a row of probabilities, off 1 at most: what half precision rounds

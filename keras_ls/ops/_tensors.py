@@ -11,9 +11,8 @@ import keras
 import numpy as np
 from keras import ops as K
 
-from keras_ls.ops.checks import check_same_shape, concrete
-from keras_ls.ops.precision import at_least_float32
-from keras_ls.ops.xla import compiled_by_xla
+from keras_ls.ops._backend import at_least_float32, compiled_by_xla
+from keras_ls.ops._checks import check_same_shape, concrete
 
 NAN_ADVICE = "Find the step that made them: a calibration number must not hide them."
 

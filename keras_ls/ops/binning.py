@@ -5,15 +5,22 @@ bin and 0.0 in the first either way. Membership is decided by comparing with the
 floating point `int(0.3 / 0.1)` is 2.
 """
 
+import functools
+
 import keras
 import numpy as np
 from keras import ops as K
 
+from keras_ls.ops._backend import (
+    at_least_float32,
+    cumsum,
+    divide_no_nan,
+    segment_sum,
+    take_inside,
+    to_accumulation_dtype,
+)
 from keras_ls.ops._inputs import dropped
-from keras_ls.ops.example_weights import are_counts, number_of_examples
-from keras_ls.ops.float64 import cumsum, divide_no_nan, segment_sum
-from keras_ls.ops.lean import take_inside
-from keras_ls.ops.precision import at_least_float32, to_accumulation_dtype
+from keras_ls.ops._weights import are_counts, number_of_examples
 
 # so many examples round to the same edges as any more do
 _MANY = 2.0**20
@@ -186,3 +193,48 @@ def _edge_ranks(examples, num_bins, closed):
     rank = K.maximum(rank - 1, 0) if closed == "right" else rank
     # what cumulative weights that are no whole numbers exceed a rank by is rounding, up to here
     return rank + K.minimum(examples * 2.0**-22, 0.25)
+
+
+FINE_CELLS = 4096
+# of float32 numbers none but 1 has log-odds above 17
+LARGEST_LOG_ODDS = 17.0
+
+
+def fine_cell_index(confidence, num_cells=FINE_CELLS):
+    """The index of the fine cell that holds each confidence.
+
+    `floor(F u(c))`, with `u(c) = c/2 + (clip(log(c / (1 - c)), -17, 17) + 17) / 68`. Found by comparing with the cells'
+    edges: of two confidences the larger is never in the lower cell, and equal ones share theirs, which the rounding of
+    logarithms would not warrant.
+
+    Args:
+        confidence: values in [0, 1], any shape; half precision is widened to float32.
+        num_cells: F.
+
+    Returns:
+        int32 tensor in [0, F) of the shape of `confidence`; 0 is in the first cell and 1 in the last.
+
+    Examples:
+        `.49995 + (9.21 + 17) / 68 = .88540` and `.499995 + (11.513 + 17) / 68 = .91931`, times 4096. Cells of equal
+        width would have these two in one.
+
+        >>> import keras_ls as kls
+        >>> from keras_ls.ops.binning import fine_cell_index
+        >>> [int(i) for i in fine_cell_index([0.0, 0.5, 0.9999, 0.99999])]
+        [0, 2048, 3626, 3765]
+    """
+    confidence = at_least_float32(confidence)
+    edges = _edges(num_cells).astype(keras.backend.standardize_dtype(confidence.dtype))
+    return edge_index(K.convert_to_tensor(edges), confidence)
+
+
+@functools.cache
+def _edges(num_cells):
+    """Where u(c) = j/F, for j = 1 ... F-1, by bisection of the log-odds."""
+    target = np.arange(1, num_cells) / num_cells
+    low, high = np.full(num_cells - 1, -LARGEST_LOG_ODDS), np.full(num_cells - 1, LARGEST_LOG_ODDS)
+    for _ in range(60):
+        middle = (low + high) / 2
+        coordinate = 0.5 / (1 + np.exp(-middle)) + 0.25 * (middle / LARGEST_LOG_ODDS + 1)
+        low, high = np.where(coordinate < target, middle, low), np.where(coordinate < target, high, middle)
+    return 1 / (1 + np.exp(-high))

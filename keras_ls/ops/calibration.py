@@ -3,19 +3,18 @@
 import numpy as np
 from keras import ops as K
 
-from keras_ls.ops._inputs import dropped, probability_examples
-from keras_ls.ops.binning import bin_statistics, quantile_bin_index, uniform_bin_index
-from keras_ls.ops.checks import (
+from keras_ls.ops._backend import at_least_float32, compiled_by_xla, to_accumulation_dtype
+from keras_ls.ops._checks import (
     checked_choice,
     checked_count,
     checked_flag,
     concrete,
 )
+from keras_ls.ops._inputs import dropped, probability_examples
+from keras_ls.ops._predictions import confidence_and_accuracy
+from keras_ls.ops._weights import are_counts, effective_size
+from keras_ls.ops.binning import bin_statistics, quantile_bin_index, uniform_bin_index
 from keras_ls.ops.crossentropy import subtract_at
-from keras_ls.ops.example_weights import are_counts, effective_size
-from keras_ls.ops.examples import confidence_and_accuracy
-from keras_ls.ops.precision import at_least_float32, to_accumulation_dtype
-from keras_ls.ops.xla import compiled_by_xla
 
 MOST_BINS = 1_000_000
 

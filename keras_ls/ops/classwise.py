@@ -2,17 +2,16 @@
 
 from keras import ops as K
 
+from keras_ls.ops._backend import at_least_float32, mean
+from keras_ls.ops._checks import checked_choice, checked_fraction
 from keras_ls.ops._inputs import pick, probability_examples
+from keras_ls.ops._weights import are_counts
 from keras_ls.ops.binning import bin_statistics, quantile_bin_index, uniform_bin_index
 from keras_ls.ops.calibration import (
     calibration_error_of_bins,
     checked_calibration_options,
     examples_of_bins,
 )
-from keras_ls.ops.checks import checked_choice, checked_fraction
-from keras_ls.ops.example_weights import are_counts
-from keras_ls.ops.float64 import mean
-from keras_ls.ops.precision import at_least_float32
 
 
 def classwise_calibration_error(

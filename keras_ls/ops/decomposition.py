@@ -4,11 +4,10 @@ from typing import Any, NamedTuple
 
 from keras import ops as K
 
+from keras_ls.ops._backend import at_least_float32, divide_no_nan, segment_sum, to_accumulation_dtype
 from keras_ls.ops._inputs import dropped, pick, probability_examples
 from keras_ls.ops.binning import quantile_bin_index, uniform_bin_index
 from keras_ls.ops.calibration import checked_calibration_options
-from keras_ls.ops.float64 import divide_no_nan, segment_sum
-from keras_ls.ops.precision import at_least_float32, to_accumulation_dtype
 
 
 class BrierDecomposition(NamedTuple):

@@ -4,11 +4,10 @@ import math
 
 from keras import ops as K
 
+from keras_ls.ops._checks import as_positive, checked_flag
 from keras_ls.ops._inputs import align_labels, check_integer_labels, pick
 from keras_ls.ops._tensors import checked_logit_pair
-from keras_ls.ops.checks import as_positive, checked_flag
-from keras_ls.ops.divergences import kl_core
-from keras_ls.ops.softening import softened
+from keras_ls.ops.divergences import kl_core, softened
 
 
 def decoupled_divergences(labels, teacher_logits, student_logits, temperature=1.0, standardize=False, axis=-1):

@@ -4,9 +4,9 @@ import math
 
 from keras import ops as K
 
+from keras_ls.ops._checks import checked_positive
 from keras_ls.ops._inputs import same_shape
 from keras_ls.ops._tensors import checked_features
-from keras_ls.ops.checks import checked_positive
 
 
 def attention_map(features, power=2):

@@ -2,11 +2,11 @@
 
 from keras import ops as K
 
+from keras_ls.ops._backend import backward_inputs
+from keras_ls.ops._checks import checked_non_negative
 from keras_ls.ops._inputs import align_labels, check_integer_labels
 from keras_ls.ops._tensors import checked_logits
-from keras_ls.ops.checks import checked_non_negative
 from keras_ls.ops.crossentropy import crossentropy_core
-from keras_ls.ops.gradients import backward_inputs
 
 FLSD_53 = "flsd-53"
 

@@ -4,11 +4,10 @@ import keras
 import numpy as np
 from keras import ops as K
 
+from keras_ls.ops._backend import matmul, mean, norm, segment_sum, to_accumulation_dtype
+from keras_ls.ops._checks import concrete
 from keras_ls.ops._inputs import LABELS_ADVICE
 from keras_ls.ops._tensors import as_tensor, checked_features
-from keras_ls.ops.checks import concrete
-from keras_ls.ops.float64 import matmul, mean, norm, segment_sum
-from keras_ls.ops.precision import to_accumulation_dtype
 
 
 def class_plane(templates):

@@ -4,12 +4,10 @@ from typing import Any, NamedTuple
 
 from keras import ops as K
 
+from keras_ls.ops._backend import accumulation_dtype, argmax, matmul, mean, norm, segment_sum, to_accumulation_dtype
+from keras_ls.ops._checks import check_some_weight, concrete
 from keras_ls.ops._inputs import LABELS_ADVICE, check_integer_labels, dropped
 from keras_ls.ops._tensors import as_tensor, as_weight, checked_features
-from keras_ls.ops.checks import check_some_weight, concrete
-from keras_ls.ops.float64 import matmul, mean, norm, segment_sum
-from keras_ls.ops.lean import argmax
-from keras_ls.ops.precision import accumulation_dtype, to_accumulation_dtype
 
 
 class NeuralCollapse(NamedTuple):

@@ -7,8 +7,9 @@ import math
 
 from keras import ops as K
 
+from keras_ls.ops._backend import mean
+from keras_ls.ops._checks import checked_non_negative
 from keras_ls.ops._tensors import checked_logits
-from keras_ls.ops.checks import checked_non_negative
 from keras_ls.ops.crossentropy import (
     is_masked,
     mean_of_possible,
@@ -16,7 +17,6 @@ from keras_ls.ops.crossentropy import (
     where_masked,
     zero_where_impossible,
 )
-from keras_ls.ops.float64 import mean
 
 
 def entropy(logits, axis=-1):

@@ -6,11 +6,10 @@ returns one value an example, whose weighted mean is the formula of the paper.
 
 from keras import ops as K
 
+from keras_ls.ops._backend import accumulation_dtype, divide_no_nan, few_epsilons, matmul, mean, to_accumulation_dtype
 from keras_ls.ops._inputs import same_shape
 from keras_ls.ops._tensors import as_weight, checked_features
-from keras_ls.ops.example_weights import to_counts
-from keras_ls.ops.float64 import divide_no_nan, matmul, mean
-from keras_ls.ops.precision import accumulation_dtype, few_epsilons, to_accumulation_dtype
+from keras_ls.ops._weights import to_counts
 
 
 def correlation_distance(x, y, weight=None):

@@ -6,9 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from keras import ops as K
 
-from keras_ls.ops._inputs import flatten_examples, probability_examples
-from keras_ls.ops.calibration import calibration_error
-from keras_ls.ops.checks import (
+from keras_ls.ops._checks import (
     check_outcomes,
     check_some_weight,
     checked_choice,
@@ -16,6 +14,8 @@ from keras_ls.ops.checks import (
     checked_fraction,
     checked_function,
 )
+from keras_ls.ops._inputs import flatten_examples, probability_examples
+from keras_ls.ops.calibration import calibration_error
 
 
 class BootstrapInterval(NamedTuple):

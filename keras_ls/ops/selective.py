@@ -2,11 +2,10 @@
 
 from keras import ops as K
 
+from keras_ls.ops._backend import at_least_float32, cumsum, divide_no_nan, segment_sum, to_accumulation_dtype
 from keras_ls.ops._inputs import dropped, probability_examples
-from keras_ls.ops.example_weights import are_counts, number_of_examples
-from keras_ls.ops.examples import confidence_and_accuracy
-from keras_ls.ops.float64 import cumsum, divide_no_nan, segment_sum
-from keras_ls.ops.precision import at_least_float32, to_accumulation_dtype
+from keras_ls.ops._predictions import confidence_and_accuracy
+from keras_ls.ops._weights import are_counts, number_of_examples
 
 _MANY = 2.0**30  # examples: any more do not move the area
 

@@ -7,11 +7,10 @@ smoothed there through their Fourier series.
 import numpy as np
 from keras import ops as K
 
+from keras_ls.ops._backend import accumulation_dtype, divide_no_nan, segment_sum, to_accumulation_dtype
+from keras_ls.ops._checks import checked_positive
 from keras_ls.ops._inputs import dropped, probability_examples
-from keras_ls.ops.checks import checked_positive
-from keras_ls.ops.examples import confidence_and_accuracy
-from keras_ls.ops.float64 import divide_no_nan, segment_sum
-from keras_ls.ops.precision import accumulation_dtype, to_accumulation_dtype
+from keras_ls.ops._predictions import confidence_and_accuracy
 
 NODES = 2**14
 # narrower kernels than two distances of nodes the nodes do not resolve

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops as K
 
+from keras_ls.ops._backend import at_least_float32, to_accumulation_dtype
+from keras_ls.ops._checks import check_outcomes
 from keras_ls.ops._inputs import dropped, pick, probability_examples
-from keras_ls.ops.checks import check_outcomes
-from keras_ls.ops.example_weights import are_counts, to_counts
-from keras_ls.ops.precision import at_least_float32, to_accumulation_dtype
+from keras_ls.ops._weights import are_counts, to_counts
 
 # Keras before 3.15 has no erfc: there a p-value below 1e-16 is 0
 _erfc = getattr(K, "erfc", None) or (lambda x: 1 - K.erf(x))

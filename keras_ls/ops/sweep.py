@@ -4,10 +4,10 @@ import numpy as np
 from keras import ops as K
 
 from keras_ls.ops._inputs import dropped, probability_examples
+from keras_ls.ops._predictions import confidence_and_accuracy
+from keras_ls.ops._weights import are_counts, number_of_examples
 from keras_ls.ops.binning import bin_statistics, quantile_bin_index, uniform_bin_index
 from keras_ls.ops.calibration import calibration_error, checked_calibration_options
-from keras_ls.ops.example_weights import are_counts, number_of_examples
-from keras_ls.ops.examples import confidence_and_accuracy
 
 # counts may sum to more than could be tried: at least so many bins are, and four for each confidence that occurs
 MOST_BINS = 1 << 10

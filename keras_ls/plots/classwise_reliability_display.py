@@ -4,13 +4,13 @@ import math
 
 import numpy as np
 
+from keras_ls.ops._checks import check_no_nan, check_some_weight, check_unit_interval, checked_count, concrete
 from keras_ls.ops._inputs import flatten_examples
 from keras_ls.ops._logits import LogitsCheck
+from keras_ls.ops._predictions import to_probabilities
 from keras_ls.ops._tensors import NAN_ADVICE
+from keras_ls.ops._weights import to_effective_counts
 from keras_ls.ops.calibration import checked_calibration_options
-from keras_ls.ops.checks import check_no_nan, check_some_weight, check_unit_interval, checked_count, concrete
-from keras_ls.ops.example_weights import to_effective_counts
-from keras_ls.ops.examples import to_probabilities
 from keras_ls.plots.canvas import LABEL_SIZE, TICK_SIZE, own_or_given
 from keras_ls.plots.reliability_bins import bins_of_examples
 from keras_ls.plots.reliability_display import ReliabilityDisplay

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.patheffects import withStroke
 
-from keras_ls.ops.checks import checked_choice, concrete
+from keras_ls.ops._checks import checked_choice, concrete
 from keras_ls.ops.geometry import class_plane, project
 from keras_ls.plots.canvas import BLUE, GREEN, INK, LABEL_SIZE, ORANGE, add_legend, label_axes, own_or_given
 from keras_ls.plots.saved_data import as_numbers, check_finite, checked_saved, to_plain

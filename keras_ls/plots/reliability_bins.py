@@ -3,13 +3,13 @@
 import numpy as np
 from scipy.special import betaincinv
 
+from keras_ls.ops._checks import check_no_nan, check_some_weight, check_unit_interval, concrete
 from keras_ls.ops._inputs import flatten_examples
+from keras_ls.ops._predictions import confidence_and_accuracy, to_probabilities
 from keras_ls.ops._tensors import NAN_ADVICE
+from keras_ls.ops._weights import to_effective_counts
 from keras_ls.ops.binning import bin_statistics, quantile_bin_index, uniform_bin_index
 from keras_ls.ops.calibration import checked_calibration_options
-from keras_ls.ops.checks import check_no_nan, check_some_weight, check_unit_interval, concrete
-from keras_ls.ops.example_weights import to_effective_counts
-from keras_ls.ops.examples import confidence_and_accuracy, to_probabilities
 
 
 def bins_of_predictions(labels, logits, num_bins, binning, closed, from_logits, sample_weight, axis=-1):

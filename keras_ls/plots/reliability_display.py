@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from keras_ls.ops._checks import check_unit_interval
 from keras_ls.ops._logits import LogitsCheck
 from keras_ls.ops.calibration import checked_calibration_options
-from keras_ls.ops.checks import check_unit_interval
 from keras_ls.plots.canvas import own_or_given
 from keras_ls.plots.reliability_bins import (
     bins_of_examples,

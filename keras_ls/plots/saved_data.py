@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_ls.ops.checks import concrete
+from keras_ls.ops._checks import concrete
 
 
 def as_numbers(name, values, shape):

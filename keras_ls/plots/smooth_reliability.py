@@ -7,7 +7,7 @@ the cosine basis (the heat equation between two walls): a curve, or hundreds of 
 import numpy as np
 from scipy.fft import dct, idct
 
-from keras_ls.ops.checks import checked_count
+from keras_ls.ops._checks import checked_count
 from keras_ls.ops.smooth_calibration import smooth_calibration_error
 from keras_ls.plots.reliability_bins import cells_of_examples
 from keras_ls.plots.saved_data import as_numbers

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_ls.ops.checks import checked_choice
+from keras_ls.ops._checks import checked_choice
 from keras_ls.plots.canvas import (
     BLUE,
     GREEN,

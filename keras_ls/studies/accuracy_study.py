@@ -8,7 +8,7 @@ import numpy as np
 from keras_ls import data, ops
 from keras_ls.calibrators import TemperatureScaling
 from keras_ls.evaluation import evaluate
-from keras_ls.ops.checks import checked_count, checked_fraction
+from keras_ls.ops._checks import checked_count, checked_fraction
 from keras_ls.plots import ComparisonDisplay
 from keras_ls.studies.family import FAMILY
 from keras_ls.studies.intervals import direction_at_points, estimate

@@ -9,7 +9,7 @@ from scipy import special
 from keras_ls import data, ops
 from keras_ls.calibrators import TemperatureScaling
 from keras_ls.evaluation import evaluate
-from keras_ls.ops.checks import checked_count, checked_fraction
+from keras_ls.ops._checks import checked_count, checked_fraction
 from keras_ls.plots import ComparisonDisplay, ReliabilityDisplay
 from keras_ls.plots.reliability_bins import bins_of_predictions
 from keras_ls.studies.intervals import NOT_REPORTED, direction_at_points, estimate

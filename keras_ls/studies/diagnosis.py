@@ -11,7 +11,7 @@ from keras_ls import calibrators, data, ops
 from keras_ls.data.splits import PARTS
 from keras_ls.evaluation import evaluate
 from keras_ls.models import final_dense
-from keras_ls.ops.checks import checked_choice, checked_count, checked_positive
+from keras_ls.ops._checks import checked_choice, checked_count, checked_positive
 from keras_ls.plots.reliability_bins import bins_of_predictions
 from keras_ls.studies.study import LARGEST_SEED, MOST_BINS
 from keras_ls.studies.teacher_outputs import outputs_of

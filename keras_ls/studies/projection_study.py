@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from keras_ls import ops
-from keras_ls.ops.checks import checked_choice
+from keras_ls.ops._checks import checked_choice
 from keras_ls.plots import ProjectionDisplay
 from keras_ls.studies.intervals import direction, estimate
 from keras_ls.studies.result import Figure, StudyResult, Table

@@ -8,11 +8,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_ls import calibrators, ops
+from keras_ls.ops._checks import check_unit_interval, checked_choice, checked_count
 from keras_ls.ops._inputs import flatten_examples
 from keras_ls.ops._logits import are_probabilities, probabilities_to_logits
+from keras_ls.ops._predictions import as_two_classes, confidence_and_accuracy, to_probabilities
 from keras_ls.ops.calibration import squared_distance
-from keras_ls.ops.checks import check_unit_interval, checked_choice, checked_count
-from keras_ls.ops.examples import as_two_classes, confidence_and_accuracy, to_probabilities
 from keras_ls.plots.reliability_bins import bins_of_predictions
 from keras_ls.studies.study import LARGEST_SEED, MOST_BINS, MOST_FOLDS, MOST_RESAMPLES
 

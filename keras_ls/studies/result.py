@@ -7,7 +7,7 @@ import sys
 import warnings
 
 from keras_ls.files import local_path, printable, write_beside
-from keras_ls.ops.checks import checked_choice
+from keras_ls.ops._checks import checked_choice
 from keras_ls.studies.saved_result import check_facts, checksum, parse
 
 FORMAT = 1

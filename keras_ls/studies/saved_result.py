@@ -6,7 +6,7 @@ import unicodedata
 
 from keras_ls import plots
 from keras_ls.files import checked_file_name
-from keras_ls.ops.checks import checked_choice
+from keras_ls.ops._checks import checked_choice
 
 KINDS = (
     "ClasswiseReliabilityDisplay",

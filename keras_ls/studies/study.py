@@ -3,7 +3,7 @@
 import dataclasses
 
 from keras_ls import data
-from keras_ls.ops.checks import checked_choice, checked_count
+from keras_ls.ops._checks import checked_choice, checked_count
 from keras_ls.studies.result import provenance
 
 SIZES = {

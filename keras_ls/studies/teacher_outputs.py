@@ -10,7 +10,7 @@ import numpy as np
 from keras_ls import data
 from keras_ls.files import local_path
 from keras_ls.models import final_dense
-from keras_ls.ops.checks import check_no_nan
+from keras_ls.ops._checks import check_no_nan
 from keras_ls.studies.recalibration import logits_of
 
 BATCH = 500

@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras_ls import data, models
 from keras_ls.distillation import CachedTeacher, Distiller, LogitsDistillation, SquaredLogitsDistillation
 from keras_ls.losses import OnlineLabelSmoothing
-from keras_ls.ops.checks import checked_choice, checked_count, checked_fraction, checked_positive
+from keras_ls.ops._checks import checked_choice, checked_count, checked_fraction, checked_positive
 from keras_ls.studies.family import FAMILY
 from keras_ls.studies.sources import sources_hash
 

@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 
-import keras_ls as kls
 from keras_ls.calibrators import (
     DirichletCalibration,
     EnsembleTemperatureScaling,
@@ -12,7 +11,8 @@ from keras_ls.calibrators import (
     TemperatureScaling,
     VectorScaling,
 )
-from keras_ls.calibrators.fit_report import FitReport
+from keras_ls.calibrators.calibrator import FitReport
+from keras_ls.ops._weights import get_keras_mask
 from tests.calibrators.plain_forms import nll, warped_problem
 from tests.real_data import lenet_cifar10
 
@@ -131,7 +131,7 @@ def test_a_fitted_layer_in_a_model_saves_and_loads(make, tmp_path):
 def test_a_mask_passes_through(make):
     layers = [keras.layers.Embedding(9, 4, mask_zero=True), keras.layers.Dense(3), make()]
     outputs = keras.Sequential([keras.Input((3,), dtype="int32"), *layers])(np.array([[3, 0, 4]]))
-    mask = kls.ops.masks.get_keras_mask(outputs)
+    mask = get_keras_mask(outputs)
     assert keras.ops.convert_to_numpy(mask).tolist() == [[True, False, True]]
 
 

@@ -9,8 +9,8 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
 from keras_ls.calibrators import EnsembleTemperatureScaling, TemperatureScaling
-from keras_ls.calibrators.fit_report import FitReport
-from keras_ls.calibrators.mixture_solver import solve_mixture
+from keras_ls.calibrators.calibrator import FitReport
+from keras_ls.calibrators.ensemble_temperature_scaling import solve_mixture
 from tests.calibrators.plain_forms import nll, warped_problem
 
 REPORT = FitReport(converged=True, nll_before=1.0, nll_after=1.0, iterations=1, weight=1.0)

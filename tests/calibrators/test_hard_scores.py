@@ -15,8 +15,8 @@ from keras_ls.calibrators import (
     VectorScaling,
     crossfit,
 )
+from keras_ls.calibrators.ensemble_temperature_scaling import solve_mixture
 from keras_ls.calibrators.example_blocks import ExampleBlocks
-from keras_ls.calibrators.mixture_solver import solve_mixture
 from keras_ls.calibrators.temperature_solver import shifted, solve_blocks, solve_temperature
 from tests.calibrators.plain_forms import least, nll, warped_problem
 

@@ -10,10 +10,15 @@ import numpy as np
 from keras.ops import convert_to_numpy
 
 import keras_ls as kls
-from keras_ls.ops.binning import bin_statistics, merge_into_quantile_bins, quantile_bin_index, uniform_bin_index
+from keras_ls.ops.binning import (
+    bin_statistics,
+    fine_cell_index,
+    merge_into_quantile_bins,
+    quantile_bin_index,
+    uniform_bin_index,
+)
 from keras_ls.ops.calibration import calibration_error_of_bins
 from keras_ls.ops.classwise import classwise_bin_statistics
-from keras_ls.ops.fine_cells import fine_cell_index
 from keras_ls.ops.selective import risk_coverage_area_of_groups
 from keras_ls.ops.smooth_calibration import node_statistics, smooth_calibration_error_of_nodes
 

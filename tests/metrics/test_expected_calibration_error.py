@@ -4,7 +4,7 @@ from keras import ops as K
 
 import keras_ls as kls
 from keras_ls import ops
-from keras_ls.ops.fine_cells import fine_cell_index
+from keras_ls.ops.binning import fine_cell_index
 from tests.metrics.streams import each_way, streamed, traced
 from tests.ops import plain_forms
 from tests.ops.test_calibration import KUMAR_P, KUMAR_Y, predictions

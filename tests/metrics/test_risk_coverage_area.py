@@ -6,7 +6,7 @@ from keras import ops as K
 
 import keras_ls as kls
 from keras_ls import ops
-from keras_ls.ops.fine_cells import fine_cell_index
+from keras_ls.ops.binning import fine_cell_index
 from tests.metrics.streams import each_way, streamed, traced
 from tests.ops.test_calibration import predictions
 from tests.precision import digits

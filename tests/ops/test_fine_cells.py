@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from keras.ops import convert_to_numpy, convert_to_tensor
 
-from keras_ls.ops.binning import bin_statistics
-from keras_ls.ops.fine_cells import fine_cell_index
+from keras_ls.ops.binning import bin_statistics, fine_cell_index
 from tests.metrics.streams import each_way, traced
 
 DTYPES = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "float32": np.float32, "float64": np.float64}

@@ -1,9 +1,10 @@
-"""What vector scaling, matrix scaling and Dirichlet calibration share: an affine map with a size for each class."""
+"""Affine maps of logits: the base of vector, matrix and Dirichlet scaling."""
 
 import numpy as np
 
 from keras_ls.calibrators.affine_solver import solve_affine
 from keras_ls.calibrators.calibrator import Calibrator
+from keras_ls.ops._checks import checked_non_negative
 
 
 class AffineCalibrator(Calibrator):
@@ -67,3 +68,36 @@ def _check_float32(factors):
             f"Received: factors up to {largest:.1g}. {'Divide' if largest < 1 else 'Multiply'} the logits by a "
             "constant."
         )
+
+
+class MatrixCalibrator(AffineCalibrator):
+    """An `AffineCalibrator` with a matrix and ODIR, the penalty of its off-diagonal and of the intercepts.
+
+    Args:
+        off_diagonal: λ of `λ · Σ_{j≠k} W_jk² / (K (K - 1))`, in nats.
+        intercept: μ of `μ · Σ_k b_k² / K`, in nats.
+        from_logits: whether a call and `fit` are given logits (default), or probabilities, as of a model that ends in a
+            softmax or sigmoid.
+        name: name of the layer.
+    """
+
+    def __init__(self, off_diagonal=10.0, intercept=1.0, from_logits=True, name=None, **kwargs):
+        super().__init__(from_logits, name, **kwargs)
+        self.off_diagonal = checked_non_negative("off_diagonal", off_diagonal)
+        self.intercept = checked_non_negative("intercept", intercept)
+        self.kernel = self.bias = None
+
+    def make_variables(self, columns):
+        """The identity: a matrix of 1 on its diagonal, intercepts of 0."""
+        shape = (columns, columns)
+        self.kernel = self.add_weight(shape=shape, initializer="identity", trainable=False, name="kernel")
+        self.bias = self.add_weight(shape=(columns,), initializer="zeros", trainable=False, name="bias")
+
+    def penalty(self, columns):
+        """Of each parameter, `[K + 1, K]`."""
+        matrix = self.off_diagonal / (columns * (columns - 1)) * (1 - np.eye(columns))
+        return np.vstack([matrix, np.full(columns, self.intercept / columns)])
+
+    def get_config(self):
+        """Constructor arguments, for serialisation; the fit is in the weights."""
+        return {**super().get_config(), "off_diagonal": self.off_diagonal, "intercept": self.intercept}

@@ -17,7 +17,7 @@ def piece_index(x, starts, closed="left"):
         int32 `[..., K]` in [0, L).
 
     Examples:
-        >>> from keras_ls.ops.piecewise import piece_index
+        >>> from keras_ls.calibrators.piecewise import piece_index
         >>> [int(piece_index([x], [[0.0, 0.5, 0.9]])[0]) for x in (-1.0, 0.2, 0.5, 1.0)]
         [0, 0, 1, 2]
         >>> int(piece_index([0.5], [[0.0, 0.5, 0.9]], closed="right")[0])
@@ -47,7 +47,7 @@ def at_index(table, index):
         `[..., K]`.
 
     Examples:
-        >>> from keras_ls.ops.piecewise import at_index
+        >>> from keras_ls.calibrators.piecewise import at_index
         >>> [float(v) for v in at_index([[1.0, 2.0], [3.0, 4.0]], [[1, 0]])[0]]
         [2.0, 3.0]
     """
@@ -75,7 +75,7 @@ def interpolate_probability(log_odds, knots, values):
         Half-way between p = .2, which becomes 0, and p = .8, which becomes .5:
 
         >>> import math
-        >>> from keras_ls.ops.piecewise import interpolate_probability
+        >>> from keras_ls.calibrators.piecewise import interpolate_probability
         >>> knot = math.log(0.8 / 0.2)
         >>> round(float(interpolate_probability([0.0], [[-knot, knot]], [[0.0, 0.5]])[0]), 6)
         0.25

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from keras import ops as K
 
-from keras_ls.ops.piecewise import interpolate_probability, piece_index
+from keras_ls.calibrators.piecewise import interpolate_probability, piece_index
 from tests.ops import plain_forms
 
 

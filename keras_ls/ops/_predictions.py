@@ -2,10 +2,8 @@
 
 from keras import ops as K
 
+from keras_ls.ops._backend import argmax, at_least_float32, compiled_by_xla
 from keras_ls.ops._inputs import pick
-from keras_ls.ops.lean import argmax
-from keras_ls.ops.precision import at_least_float32
-from keras_ls.ops.xla import compiled_by_xla
 
 
 def to_probabilities(predictions, from_logits):

@@ -4,7 +4,7 @@ from keras import ops as K
 from keras.ops import convert_to_numpy
 
 from keras_ls.ops._inputs import flatten_examples
-from keras_ls.ops.examples import confidence_and_accuracy, to_probabilities
+from keras_ls.ops._predictions import confidence_and_accuracy, to_probabilities
 from tests.metrics.streams import each_way, traced
 
 
