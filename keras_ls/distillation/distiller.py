@@ -5,18 +5,16 @@ import warnings
 import keras
 from keras import ops as K
 
-from keras_ls.distillation.distiller_checks import checked_losses, checked_teacher, warn_of_probabilities
-from keras_ls.distillation.distiller_step import current_step, distiller_step
-from keras_ls.distillation.fitting import Fitting
+from keras_ls.distillation.distiller_checks import check_scope, checked_losses, checked_teacher, warn_of_probabilities
+from keras_ls.distillation.fitting import Fitting, current_step, distiller_step
 from keras_ls.distillation.forward_pass import ForwardPass, checked_features, checked_inputs, select_inputs
+from keras_ls.distillation.loss_terms import expanded
 from keras_ls.distillation.loss_weights import LossWeights
-from keras_ls.distillation.probability_losses import check_layers
-from keras_ls.distillation.projections import Projections
+from keras_ls.distillation.losses.probability_losses import check_layers
+from keras_ls.distillation.projectors import Projectors
 from keras_ls.distillation.saved_student import SavedStudent
-from keras_ls.distillation.strategy_scope import check_scope
 from keras_ls.distillation.teacher_metrics import TeacherMetrics
 from keras_ls.distillation.teachers import Teachers
-from keras_ls.distillation.terms import expanded
 from keras_ls.losses.keras_losses import weigh_keras_loss
 from keras_ls.losses.reduction import num_replicas
 
@@ -126,7 +124,7 @@ class Distiller(LossWeights, SavedStudent, Fitting, keras.Model):
         self.student_loss_tracker = keras.metrics.Mean(name="student_loss")
         self.distillation_loss_trackers = [keras.metrics.Mean(name=term.name) for term in self._terms]
         building = [term for term in self._terms if term.builds]
-        self._projections = Projections(building) if building else None
+        self._projections = Projectors(building) if building else None
         object.__setattr__(self, "_teacher_metrics", None)
         if student.built:
             self.built = True

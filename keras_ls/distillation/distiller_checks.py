@@ -1,11 +1,12 @@
 """What a Distiller asks of its arguments."""
 
+import contextlib
 import numbers
 
 import keras
 
-from keras_ls.distillation.distillation_loss import OFF, DistillationLoss
-from keras_ls.distillation.keras_distillation_loss import KERAS_DISTILLATION_LOSSES
+from keras_ls.distillation.loss_terms import KERAS_DISTILLATION_LOSSES
+from keras_ls.distillation.losses.distillation_loss import OFF, DistillationLoss
 from keras_ls.ops._logits import LogitsCheck, silenced
 
 
@@ -78,3 +79,47 @@ def warn_of_probabilities(role, model, terms):
         for term in terms:
             if check.found and isinstance(term.loss, DistillationLoss):
                 silenced(term.loss)  # it would see the same in what it compares
+
+
+def check_scope(distiller, what, variables):
+    """Raises `ValueError` when `variables`, those of `what`, are not of the strategy that `distiller` trains under."""
+    if keras.backend.backend() != "tensorflow":
+        return
+    strategy = distiller.distribute_strategy
+    for variable in variables:
+        value = getattr(variable, "_value", None)  # None before Keras has initialised it
+        if value is None or strategy.extended.variable_created_in_scope(value):
+            continue
+        other = value._distribute_strategy
+        if _variables_are_plain(strategy) and _variables_are_plain(other):
+            continue
+        raise ValueError(
+            f"Expected {what} to be made within the `strategy.scope()` of the Distiller. Received: a Distiller made "
+            f"{_place(strategy)}, {what} made {_place(other)}. Make student, Distiller and optimizer in one block, "
+            "`with strategy.scope():`, of one strategy."
+        )
+
+
+def _variables_are_plain(strategy):
+    return strategy is None or type(strategy).__name__ in ("_DefaultDistributionStrategy", "OneDeviceStrategy")
+
+
+def _place(strategy):
+    if strategy is None or type(strategy).__name__ == "_DefaultDistributionStrategy":
+        return "outside of every scope"
+    return f"within that of a {type(strategy).__name__}"
+
+
+@contextlib.contextmanager
+def one_strategy_advised():
+    """Says what to do where messages of two strategies meet under one key: TensorFlow numbers both from 1."""
+    try:
+        yield
+    except Exception as error:
+        if "Collective ops is aborted" not in str(error) or "collective instance" not in str(error).lower():
+            raise
+        raise RuntimeError(
+            "Expected one `tf.distribute` strategy for these devices in a process. Received: messages of two, which "
+            "TensorFlow cannot tell apart. Restart the program, and make the strategy once, or with "
+            "keras_ls.distribute.strategy('mirrored'), which returns the same one every time."
+        ) from error

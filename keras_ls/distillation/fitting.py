@@ -1,12 +1,14 @@
 """What a Distiller adds to Keras's `fit` and `evaluate`."""
 
+import contextlib
+import contextvars
 import inspect
 import warnings
 
 import keras
 import numpy as np
 
-from keras_ls.distillation.strategy_scope import check_scope, one_strategy_advised
+from keras_ls.distillation.distiller_checks import check_scope, one_strategy_advised
 
 
 class Fitting:
@@ -100,3 +102,59 @@ def _without_empty_labels(data):
 
 def _is_empty(y):
     return not keras.tree.is_nested(y) and len(getattr(y, "shape", None) or ()) == 2 and y.shape[1] == 0
+
+
+_STEP = contextvars.ContextVar("keras_ls_distiller_step", default=None)  # of this thread: a strategy has one a replica
+
+
+class DistillerStep:
+    """A step under way.
+
+    Args:
+        distiller: whose step it is.
+        abstract: whether it only tells shapes, so that nothing of its forward pass may be used outside of it.
+
+    Attributes:
+        taught: what the teachers said, or None.
+        features: the student's features by name, or None.
+    """
+
+    def __init__(self, distiller, abstract):
+        self.distiller, self.abstract = distiller, abstract
+        self.taught = self.features = None
+
+
+@contextlib.contextmanager
+def distiller_step(distiller, abstract=False):
+    """A context in which `distiller` runs forward and computes its loss."""
+    token = _STEP.set(DistillerStep(distiller, abstract))
+    try:
+        with _rematerialized_once(distiller) if abstract else contextlib.nullcontext():
+            yield _STEP.get()
+    finally:
+        _STEP.reset(token)
+
+
+@contextlib.contextmanager
+def _rematerialized_once(distiller):
+    """Lets layers of a `keras.RematScope` run as others do: where only shapes are told, TensorFlow has a graph.
+
+    A graph takes no keyword arguments for what runs again for its gradient.
+    """
+    teachers = distiller.teacher if isinstance(distiller.teacher, list) else [distiller.teacher]
+    models = [model for model in (distiller.student, *teachers) if model is not None]
+    layers = [layer for model in models for layer in model._flatten_layers()]
+    modes = [(layer, vars(layer)["_remat_mode"]) for layer in layers if vars(layer).get("_remat_mode") is not None]
+    for layer, _ in modes:
+        vars(layer)["_remat_mode"] = None  # past Keras's tracking of attributes
+    try:
+        yield
+    finally:
+        for layer, mode in modes:
+            vars(layer)["_remat_mode"] = mode
+
+
+def current_step(distiller):
+    """The step of `distiller` under way in this thread, or None: a teacher may be a Distiller, too."""
+    step = _STEP.get()
+    return step if step is not None and step.distiller is distiller else None

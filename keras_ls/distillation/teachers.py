@@ -4,10 +4,10 @@ import contextlib
 
 import keras
 
-from keras_ls.distillation.cached_teacher import CachedTeacher, is_joined
 from keras_ls.distillation.distiller_checks import checked_teacher_shares
 from keras_ls.distillation.forward_pass import ForwardPass
-from keras_ls.distillation.teacher_outputs import without_gradient
+from keras_ls.distillation.losses.teacher_outputs import without_gradient
+from keras_ls.distillation.teacher_cache.cached_teacher import CachedTeacher, is_joined
 
 
 class Teachers:

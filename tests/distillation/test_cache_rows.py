@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from keras_ls.distillation.cache_rows import compress, divergences, expand, row_type
+from keras_ls.distillation.teacher_cache.rows import compress, divergences, expand, row_type
 from tests.distillation.networks import kl
 
 LOGITS = np.random.default_rng(0).normal(scale=4, size=(50, 12)).astype("float32")

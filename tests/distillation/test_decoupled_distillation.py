@@ -130,7 +130,7 @@ def test_under_replicas_and_xla(two_replicas, ignore_class):
         )
         for a in arrays
     ]
-    two = tf.function(lambda *args: two_replicas.run(gradient, args=args))(*shares)
+    two = tf.function(lambda *args: two_replicas.run(gradient, args=args), autograph=False)(*shares)
     np.testing.assert_allclose(np.concatenate(two_replicas.experimental_local_results(two)), one, atol=1e-6)
     compiled = tf.function(gradient, jit_compile=True)(*map(tf.constant, arrays))
     np.testing.assert_allclose(compiled, one, atol=1e-6)

@@ -11,7 +11,6 @@ import keras_ls as kls
 from keras_ls.distillation import Distiller, LogitsDistillation
 from tests.distillation.networks import (
     CLASSES,
-    WEIGHT,
     X,
     Y,
     assert_same_weights,
@@ -168,40 +167,6 @@ def test_validation_logs():
     assert logs["val_logits_distillation"] == pytest.approx(d, rel=1e-5)
     assert logs["val_student_loss"] == pytest.approx(student_loss, rel=1e-5)
     assert logs["val_loss"] == pytest.approx(0.25 * student_loss + 0.75 * d, rel=1e-5)
-
-
-def trained(optimizer=None, **arguments):
-    student = network()
-    distiller = compiled(Distiller(teacher(), student, LogitsDistillation()), optimizer, **arguments)
-    history = distiller.fit(X, Y, sample_weight=WEIGHT, batch_size=8, epochs=2, shuffle=False, verbose=0).history
-    return student, history
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [{"run_eagerly": True}, {"jit_compile": True}, {"steps_per_execution": 2}, {"steps_per_execution": 3}],
-    ids=str,
-)
-def test_ways_to_execute(arguments):
-    expected, history = trained()
-    student, other = trained(**arguments)
-    assert_same_weights(student, expected, atol=1e-6)
-    for key, values in history.items():
-        assert other[key] == pytest.approx(values, rel=1e-5), key
-
-
-def test_gradient_accumulation():
-    # two batches of 8 accumulated are one step with all 16
-    def student_after(batch_size, **arguments):
-        student = network()
-        optimizer = keras.optimizers.SGD(0.5, **arguments)
-        distiller = compiled(Distiller(teacher(), student, LogitsDistillation()), optimizer)
-        distiller.fit(X[:16], Y[:16], batch_size=batch_size, shuffle=False, verbose=0)
-        return student
-
-    accumulated = student_after(8, gradient_accumulation_steps=2)
-    assert_same_weights(accumulated, student_after(16), atol=1e-6)
-    assert np.abs(accumulated.get_weights()[0] - network().get_weights()[0]).max() > 1e-3
 
 
 class Counting(keras.layers.Layer):

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 import keras_ls as kls
 from keras_ls.distillation import Distiller, LogitsDistillation
-from keras_ls.distillation.strategy_scope import one_strategy_advised
+from keras_ls.distillation.distiller_checks import one_strategy_advised
 from keras_ls.losses.reduction import gather_over_replicas, sum_over_replicas
 from tests.distillation.networks import X, Y, crossentropy, kl, network, teacher
 

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import keras_ls as kls
-from keras_ls.distillation import CachedTeacher, TeacherCache, teacher_cache
+from keras_ls.distillation import CachedTeacher, TeacherCache
 from tests.distillation.caches import IMAGES, data, image_network, spoken, view, weighted, written
 from tests.distillation.networks import WEIGHT, X, Y, kl, teacher
 
@@ -160,7 +160,8 @@ def test_writing_again_changes_nothing_and_runs_no_teacher(tmp_path, monkeypatch
     t = teacher()
     written(tmp_path, model=t)
     before = (tmp_path / "manifest.json").read_bytes()
-    monkeypatch.setattr(teacher_cache, "in_inference_mode", lambda _: None)  # cannot be called
+    # which cannot be called
+    monkeypatch.setattr("keras_ls.distillation.teacher_cache.teacher_cache.in_inference_mode", lambda _: None)
     written(tmp_path, model=t)
     assert (tmp_path / "manifest.json").read_bytes() == before
 

@@ -64,7 +64,7 @@ def test_a_missing_shard(cache):
 
 def rewritten(cache, change):
     """A manifest with a changed fact and a right checksum."""
-    from keras_ls.distillation.cache_manifest import CacheManifest
+    from keras_ls.distillation.teacher_cache.manifest import CacheManifest
 
     manifest = CacheManifest.read(cache.directory)
     change(manifest.facts)

@@ -3,7 +3,7 @@
 import keras
 import pytest
 
-from keras_ls.distillation.teacher_fingerprint import teacher_fingerprint
+from keras_ls.distillation.teacher_cache.fingerprint import teacher_fingerprint
 from tests.distillation.networks import batch_norm_network, network
 
 

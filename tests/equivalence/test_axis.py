@@ -42,7 +42,7 @@ def last_and_first(name):
             last[key], first[key] = PROBABILITIES, FIRST["probabilities"]
         elif key == "labels":
             last[key] = first[key] = LABELS
-        elif parameter.default is inspect.Parameter.empty:
+        elif parameter.default is inspect.Parameter.empty or key == "num_resamples":  # of which thousands take seconds
             last[key] = first[key] = OTHERS[key]
     return last, first
 

@@ -1,5 +1,7 @@
 """A small classifier and something to train it on."""
 
+import functools
+
 import keras
 import numpy as np
 
@@ -22,3 +24,13 @@ def batches(examples):
     import tensorflow as tf
 
     return tf.data.Dataset.from_tensor_slices(arrays(examples)).batch(8)
+
+
+def ragged():
+    """Batches of 7 examples (4 and 3 on two replicas; 2, 2, 2 and 1 on four), 8, 5 (3 and 2), and 1 (1 and none)."""
+    import tensorflow as tf
+
+    sizes = (7, 8, 5, 1)
+    data = tf.data.Dataset.from_tensor_slices(arrays(sum(sizes)))
+    parts = [data.skip(sum(sizes[:i])).take(size).batch(8) for i, size in enumerate(sizes)]
+    return functools.reduce(tf.data.Dataset.concatenate, parts)

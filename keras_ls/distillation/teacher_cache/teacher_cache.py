@@ -4,12 +4,12 @@ import functools
 import math
 
 from keras_ls.batches import endless, is_endless
-from keras_ls.distillation.cache_examples import check_examples, checked_batches, numpy_batches, views
-from keras_ls.distillation.cache_manifest import CacheManifest
-from keras_ls.distillation.cache_writing import checked_logits, in_inference_mode, write_pass
-from keras_ls.distillation.distillation_loss import OFF
 from keras_ls.distillation.forward_pass import checked_inputs
-from keras_ls.distillation.teacher_fingerprint import teacher_fingerprint
+from keras_ls.distillation.losses.distillation_loss import OFF
+from keras_ls.distillation.teacher_cache.examples import check_examples, checked_batches, numpy_batches, views
+from keras_ls.distillation.teacher_cache.fingerprint import teacher_fingerprint
+from keras_ls.distillation.teacher_cache.manifest import CacheManifest
+from keras_ls.distillation.teacher_cache.writing import checked_logits, in_inference_mode, write_pass
 from keras_ls.files import local_path, one_writer, remove_unfinished
 from keras_ls.ops._checks import checked_choice, checked_class, checked_count, checked_positive
 from keras_ls.ops._logits import LogitsCheck
@@ -196,7 +196,7 @@ class TeacherCache:
         Raises:
             ValueError: for a seed that is not in the cache, and a damaged cache.
         """
-        from keras_ls.distillation.cache_join import join
+        from keras_ls.distillation.teacher_cache.join import join
 
         manifest, seed = self._written(), checked_class("augmentation_seed", augmentation_seed)
         check_examples(dataset)

@@ -43,7 +43,7 @@ def compress(logits, dtype, top_k=None):
         The two smallest of (log 4, log 1, log 3) have a mean of (1 + 3) / 2, or 2.
 
         >>> import numpy as np
-        >>> from keras_ls.distillation.cache_rows import compress
+        >>> from keras_ls.distillation.teacher_cache.rows import compress
         >>> fields = compress(np.log([[4.0, 1.0, 3.0]]), "float32", top_k=1)
         >>> np.exp(fields["values"]).round(4).tolist(), fields["index"].tolist()
         ([[4.0, 2.0]], [[0]])

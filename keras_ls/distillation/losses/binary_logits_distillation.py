@@ -3,7 +3,7 @@
 import keras
 from keras import ops as K
 
-from keras_ls.distillation.distillation_loss import DistillationLoss
+from keras_ls.distillation.losses.distillation_loss import DistillationLoss
 from keras_ls.losses.coefficient import Coefficient, number
 from keras_ls.ops._checks import check_same_shape, checked_positive
 from keras_ls.ops.divergences import binary_kl_core

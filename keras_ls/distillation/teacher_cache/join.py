@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from keras_ls.distillation.cache_examples import check_examples, checksums, inputs_of
 from keras_ls.distillation.forward_pass import select_inputs
+from keras_ls.distillation.teacher_cache.examples import check_examples, checksums, inputs_of
 
 
 def join(dataset, shards, shape, in_memory, verify, teacher_inputs=None):
@@ -130,7 +130,7 @@ def _stored(kinds):
 
 
 def _expanded(fields, shape):
-    """As `expand` of `cache_rows`, in a graph."""
+    """As `expand` of `rows`, in a graph."""
     import tensorflow as tf
 
     values = tf.cast(fields["values"], "float32")

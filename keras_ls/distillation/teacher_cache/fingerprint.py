@@ -27,7 +27,7 @@ def teacher_fingerprint(teacher):
 
     Examples:
         >>> import keras_ls as kls
-        >>> from keras_ls.distillation.teacher_fingerprint import teacher_fingerprint
+        >>> from keras_ls.distillation.teacher_cache.fingerprint import teacher_fingerprint
         >>> one, other = kls.models.mlp((4,), 3), kls.models.mlp((4,), 3)
         >>> teacher_fingerprint(one) == teacher_fingerprint(other)
         False

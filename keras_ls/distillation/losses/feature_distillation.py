@@ -3,8 +3,8 @@
 import keras
 from keras import ops as K
 
-from keras_ls.distillation.distillation_loss import DistillationLoss, checked_layer_names
-from keras_ls.distillation.probability_losses import check_values
+from keras_ls.distillation.losses.distillation_loss import DistillationLoss, checked_layer_names
+from keras_ls.distillation.losses.probability_losses import check_values
 from keras_ls.ops._backend import mean
 from keras_ls.ops._checks import check_same_shape
 from keras_ls.ops.features import cosine_core

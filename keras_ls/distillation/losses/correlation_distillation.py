@@ -3,8 +3,8 @@
 import keras
 from keras import ops as K
 
-from keras_ls.distillation.relation_loss import RelationLoss
-from keras_ls.distillation.single_logits import check_classes
+from keras_ls.distillation.losses.relation_loss import RelationLoss
+from keras_ls.distillation.losses.single_logits import check_classes
 from keras_ls.losses.coefficient import Coefficient, number
 from keras_ls.ops._backend import mean, to_accumulation_dtype
 from keras_ls.ops._checks import check_same_shape, checked_non_negative, checked_positive

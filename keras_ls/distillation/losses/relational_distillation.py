@@ -3,8 +3,8 @@
 import keras
 from keras import ops as K
 
-from keras_ls.distillation.distillation_loss import checked_layer_names
-from keras_ls.distillation.relation_loss import RelationLoss
+from keras_ls.distillation.losses.distillation_loss import checked_layer_names
+from keras_ls.distillation.losses.relation_loss import RelationLoss
 from keras_ls.losses.coefficient import Coefficient, number
 from keras_ls.ops._checks import checked_non_negative
 from keras_ls.ops.relations import angle_core, distance_core

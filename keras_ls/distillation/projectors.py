@@ -3,7 +3,7 @@
 import keras
 
 
-class Projections(keras.layers.Layer):
+class Projectors(keras.layers.Layer):
     """Holds the projectors of a Distiller's losses, which it trains and saves beside the student.
 
     Args:

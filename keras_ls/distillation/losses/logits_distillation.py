@@ -2,8 +2,8 @@
 
 import keras
 
-from keras_ls.distillation.distillation_loss import DistillationLoss
-from keras_ls.distillation.single_logits import as_two_classes, check_classes
+from keras_ls.distillation.losses.distillation_loss import DistillationLoss
+from keras_ls.distillation.losses.single_logits import as_two_classes, check_classes
 from keras_ls.losses.coefficient import Coefficient, number
 from keras_ls.ops._checks import check_same_shape, checked_choice, checked_positive
 from keras_ls.ops.divergences import jensen_shannon_core, kl_core

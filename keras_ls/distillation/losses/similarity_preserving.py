@@ -2,8 +2,8 @@
 
 import keras
 
-from keras_ls.distillation.distillation_loss import checked_layer_names
-from keras_ls.distillation.relation_loss import RelationLoss
+from keras_ls.distillation.losses.distillation_loss import checked_layer_names
+from keras_ls.distillation.losses.relation_loss import RelationLoss
 from keras_ls.ops.relations import similarity_core
 
 

@@ -7,8 +7,8 @@ import math
 import keras
 import numpy as np
 
-from keras_ls.distillation.cache_examples import checked_batches, numpy_batches
-from keras_ls.distillation.cache_rows import compress, divergences, expand
+from keras_ls.distillation.teacher_cache.examples import checked_batches, numpy_batches
+from keras_ls.distillation.teacher_cache.rows import compress, divergences, expand
 
 
 def in_inference_mode(teacher):

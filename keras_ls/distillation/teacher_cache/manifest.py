@@ -7,7 +7,7 @@ import json
 
 import numpy as np
 
-from keras_ls.distillation.cache_rows import row_type
+from keras_ls.distillation.teacher_cache.rows import row_type
 from keras_ls.files import write_beside
 
 FORMAT = 1

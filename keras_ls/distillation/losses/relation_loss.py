@@ -4,7 +4,7 @@ import math
 
 from keras import ops as K
 
-from keras_ls.distillation.distillation_loss import DistillationLoss
+from keras_ls.distillation.losses.distillation_loss import DistillationLoss
 from keras_ls.losses.reduction import gather_over_replicas, own_share, reduce_over_replicas
 from keras_ls.ops._backend import accumulation_dtype
 from keras_ls.ops._tensors import as_weight

@@ -3,8 +3,8 @@
 import keras
 from keras import ops as K
 
-from keras_ls.distillation.distillation_loss import DistillationLoss
-from keras_ls.distillation.single_logits import check_classes
+from keras_ls.distillation.losses.distillation_loss import DistillationLoss
+from keras_ls.distillation.losses.single_logits import check_classes
 from keras_ls.losses.coefficient import Coefficient, number
 from keras_ls.ops._backend import argmax
 from keras_ls.ops._checks import check_same_shape, checked_fraction

@@ -3,7 +3,7 @@
 import keras
 from keras import ops as K
 
-from keras_ls.distillation.distillation_loss import DistillationLoss, checked_layer_names
+from keras_ls.distillation.losses.distillation_loss import DistillationLoss, checked_layer_names
 from keras_ls.ops._backend import mean
 from keras_ls.ops._checks import check_same_shape, checked_positive
 from keras_ls.ops.features import attention_core

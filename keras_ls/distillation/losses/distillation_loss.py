@@ -4,7 +4,7 @@ import functools
 
 import keras
 
-from keras_ls.distillation.teacher_outputs import check_dense, teachers_mask
+from keras_ls.distillation.losses.teacher_outputs import check_dense, teachers_mask
 from keras_ls.losses.reduction import reduce_over_replicas
 from keras_ls.losses.replica_exact_loss import ReplicaExactLoss
 from keras_ls.ops._inputs import LABELS_ADVICE
