@@ -12,7 +12,7 @@ import inspect
 import keras
 
 import keras_ls as kls
-from keras_ls.studies.intervals import estimate
+from keras_ls.reports.intervals import estimate
 
 
 def calibrators():

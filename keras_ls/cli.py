@@ -18,7 +18,7 @@ from rich.text import Text
 import keras_ls as kls
 from keras_ls.files import check_writable, printable
 from keras_ls.ops._checks import checked_choice, checked_count
-from keras_ls.studies.study import LARGEST_SEED, MOST_BINS, MOST_FOLDS, MOST_RESAMPLES, MOST_SEEDS
+from keras_ls.studies.engine.study import LARGEST_SEED, MOST_BINS, MOST_FOLDS, MOST_RESAMPLES, MOST_SEEDS
 from keras_ls_launcher import stopped
 
 AS_IT_IS = {"markup": False, "emoji": False}  # names, paths and cells come from files, and are no markup

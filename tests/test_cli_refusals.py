@@ -9,7 +9,7 @@ import pytest
 
 import keras_ls as kls
 import keras_ls_launcher
-from tests.studies.test_saved_result import RESULT
+from tests.reports.test_result_file import RESULT
 from tests.test_cli import in_process
 
 JUNK = "[/bold] :smile: <b>x</b> [red]"

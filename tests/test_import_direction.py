@@ -20,7 +20,7 @@ ROOMS = [
         "plots",
         "callbacks",
     ),
-    *("data", "models", "distribute", "export_inputs", "export", "studies", "cli"),
+    *("data", "models", "distribute", "export_inputs", "export", "reports", "studies", "cli"),
 ]
 # run on any Keras backend: TensorFlow only inside the functions that need it
 ANY_BACKEND = {"ops", "batches", "losses", "metrics", "evaluation", "calibrators", "distillation", "callbacks"}

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import keras_ls as kls
-from keras_ls.studies.result import StudyResult
-from tests.studies.test_saved_result import RESULT
+from keras_ls.reports.result import StudyResult
+from tests.reports.test_result_file import RESULT
 
 pytestmark = pytest.mark.tensorflow
 

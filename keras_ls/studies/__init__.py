@@ -1,21 +1,21 @@
 """The paper's studies: settings, trainings that resume, results as JSON, figures and a report."""
 
+from keras_ls.reports.figures import save_figures
+from keras_ls.reports.html_report import read_results, write_report
+from keras_ls.reports.result import StudyResult
 from keras_ls.studies.accuracy_study import AccuracyStudy
 from keras_ls.studies.calibration_study import CalibrationStudy
 from keras_ls.studies.diagnosis import Diagnosis, Verdict, diagnose
 from keras_ls.studies.diagnosis_report import report_of
 from keras_ls.studies.distillation_study import DistillationStudy
-from keras_ls.studies.exported import export_models
-from keras_ls.studies.figures import save_figures
+from keras_ls.studies.engine.store import Store
+from keras_ls.studies.engine.study import SIZES
+from keras_ls.studies.engine.training import Training
+from keras_ls.studies.model_export import export_models
 from keras_ls.studies.projection_study import ProjectionStudy
 from keras_ls.studies.recalibration import Recalibration, logits_of
 from keras_ls.studies.recalibration_report import compare, save_calibrator
-from keras_ls.studies.report import read_results, write_report
-from keras_ls.studies.result import StudyResult
-from keras_ls.studies.store import Store
-from keras_ls.studies.study import SIZES
 from keras_ls.studies.teacher_outputs import load_teacher
-from keras_ls.studies.training import Training
 
 __all__ = [
     "SIZES",

@@ -10,12 +10,12 @@ from keras_ls.calibrators import TemperatureScaling
 from keras_ls.evaluation import evaluate
 from keras_ls.ops._checks import checked_count, checked_fraction
 from keras_ls.plots import ComparisonDisplay
-from keras_ls.studies.family import FAMILY
-from keras_ls.studies.intervals import direction_at_points, estimate
-from keras_ls.studies.result import Figure, StudyResult, Table
-from keras_ls.studies.settings import SETTINGS
-from keras_ls.studies.study import MOST_BINS, Study
-from keras_ls.studies.training import Training
+from keras_ls.reports.intervals import direction_at_points, estimate
+from keras_ls.reports.result import Figure, StudyResult, Table
+from keras_ls.studies.engine.compared_losses import FAMILY
+from keras_ls.studies.engine.settings import SETTINGS
+from keras_ls.studies.engine.study import MOST_BINS, Study
+from keras_ls.studies.engine.training import Training
 
 DEFAULTS = {
     "tiny": {"datasets": ("digits-noise",), "seeds": (0, 1, 2, 3, 4)},

@@ -12,11 +12,11 @@ from keras_ls.evaluation import evaluate
 from keras_ls.ops._checks import checked_count, checked_fraction
 from keras_ls.plots import ComparisonDisplay, ReliabilityDisplay
 from keras_ls.plots.reliability_bins import bins_of_predictions
-from keras_ls.studies.intervals import NOT_REPORTED, direction_at_points, estimate
-from keras_ls.studies.result import Figure, StudyResult, Table
-from keras_ls.studies.settings import SETTINGS
-from keras_ls.studies.study import MOST_BINS, Study
-from keras_ls.studies.training import Training
+from keras_ls.reports.intervals import NOT_REPORTED, direction_at_points, estimate
+from keras_ls.reports.result import Figure, StudyResult, Table
+from keras_ls.studies.engine.settings import SETTINGS
+from keras_ls.studies.engine.study import MOST_BINS, Study
+from keras_ls.studies.engine.training import Training
 
 DEFAULTS = {
     "tiny": {"datasets": ("digits-noise",), "label_smoothings": (0.05,), "seeds": (0, 1, 2, 3, 4)},

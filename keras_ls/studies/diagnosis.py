@@ -13,7 +13,7 @@ from keras_ls.evaluation import evaluate
 from keras_ls.models import final_dense
 from keras_ls.ops._checks import checked_choice, checked_count, checked_positive
 from keras_ls.plots.reliability_bins import bins_of_predictions
-from keras_ls.studies.study import LARGEST_SEED, MOST_BINS
+from keras_ls.studies.engine.study import LARGEST_SEED, MOST_BINS
 from keras_ls.studies.teacher_outputs import outputs_of
 
 TEMPERATURES = (1.0, 2.0, 3.0, 4.0, 8.0, 16.0)

@@ -4,7 +4,7 @@ import dataclasses
 
 from keras_ls import data
 from keras_ls.plots import ReliabilityDisplay, SmoothingSweepDisplay
-from keras_ls.studies.result import Figure, StudyResult, Table, provenance
+from keras_ls.reports.result import Figure, StudyResult, Table, provenance
 
 ABOUT = (
     "How a teacher predicts, whether label smoothing shows in it, and at which temperature it should teach. It is one "

@@ -3,10 +3,10 @@
 import dataclasses
 
 from keras_ls import data
-from keras_ls.studies.result import StudyResult
-from keras_ls.studies.settings import SETTINGS
+from keras_ls.reports.result import StudyResult
+from keras_ls.studies.engine.settings import SETTINGS
+from keras_ls.studies.engine.study import Study
 from keras_ls.studies.smoothing_curves import SmoothingCurves
-from keras_ls.studies.study import Study
 from keras_ls.studies.teacher_pairs import TeacherPairs
 
 DEFAULTS = {

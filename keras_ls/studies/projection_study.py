@@ -7,10 +7,10 @@ import numpy as np
 from keras_ls import ops
 from keras_ls.ops._checks import checked_choice
 from keras_ls.plots import ProjectionDisplay
-from keras_ls.studies.intervals import direction, estimate
-from keras_ls.studies.result import Figure, StudyResult, Table
-from keras_ls.studies.study import Study
-from keras_ls.studies.training import Training
+from keras_ls.reports.intervals import direction, estimate
+from keras_ls.reports.result import Figure, StudyResult, Table
+from keras_ls.studies.engine.study import Study
+from keras_ls.studies.engine.training import Training
 
 PARTS = {"train": "train", "test": "validation"}
 EXAMPLES = 100  # a class and panel, as in the paper

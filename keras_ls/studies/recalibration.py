@@ -14,7 +14,7 @@ from keras_ls.ops._logits import are_probabilities, probabilities_to_logits
 from keras_ls.ops._predictions import as_two_classes, confidence_and_accuracy, to_probabilities
 from keras_ls.ops.calibration import squared_distance
 from keras_ls.plots.reliability_bins import bins_of_predictions
-from keras_ls.studies.study import LARGEST_SEED, MOST_BINS, MOST_FOLDS, MOST_RESAMPLES
+from keras_ls.studies.engine.study import LARGEST_SEED, MOST_BINS, MOST_FOLDS, MOST_RESAMPLES
 
 AS_GIVEN = "as given"
 CALIBRATORS = {

@@ -8,8 +8,8 @@ import numpy as np
 from keras_ls.export import export_saved_model
 from keras_ls.files import local_path, write_beside
 from keras_ls.plots import ReliabilityDisplay
+from keras_ls.reports.result import Figure, StudyResult, Table, provenance
 from keras_ls.studies.recalibration import AS_GIVEN, CALIBRATORS, ERRORS, SCORES
-from keras_ls.studies.result import Figure, StudyResult, Table, provenance
 
 
 def compare(study, found, fingerprints):

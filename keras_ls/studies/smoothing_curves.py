@@ -6,9 +6,9 @@ import numpy as np
 
 from keras_ls import data, ops
 from keras_ls.plots import SmoothingSweepDisplay
-from keras_ls.studies.intervals import direction_at_points, estimate
-from keras_ls.studies.result import Figure, Table
-from keras_ls.studies.training import Training
+from keras_ls.reports.intervals import direction_at_points, estimate
+from keras_ls.reports.result import Figure, Table
+from keras_ls.studies.engine.training import Training
 
 TEACHER, ALONE = "teacher, smoothed", "student alone, smoothed"
 HARD, SMOOTHED = "student of hard teacher", "student of smoothed teacher, T=1"

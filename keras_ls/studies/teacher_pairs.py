@@ -6,9 +6,9 @@ import numpy as np
 
 from keras_ls import data
 from keras_ls.plots import ComparisonDisplay
-from keras_ls.studies.intervals import NOT_REPORTED, direction, estimate
-from keras_ls.studies.result import Figure, Table
-from keras_ls.studies.training import Training
+from keras_ls.reports.intervals import NOT_REPORTED, direction, estimate
+from keras_ls.reports.result import Figure, Table
+from keras_ls.studies.engine.training import Training
 
 ALONE = "student alone"
 # the networks, in the order of the table, with the paper's error in %

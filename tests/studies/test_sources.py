@@ -2,8 +2,8 @@
 
 import pytest
 
-from keras_ls.studies import sources
-from keras_ls.studies.sources import PACKAGE, TEACHING, TRAINING, sources_hash
+from keras_ls.studies.engine import sources
+from keras_ls.studies.engine.sources import PACKAGE, TEACHING, TRAINING, sources_hash
 
 
 @pytest.fixture
@@ -13,12 +13,12 @@ def package(tmp_path):
         "losses/b.py",
         "models/c.py",
         "data/d.py",
-        "studies/training.py",
+        "studies/engine/training.py",
         "distillation/e.py",
         "cli.py",
     ):
         path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x = 1\ny = 2\n")
     return tmp_path
 

@@ -9,7 +9,8 @@ import pytest
 from keras_ls import data
 from keras_ls.data.splits import PARTS
 from keras_ls.files import one_writer, remove
-from keras_ls.studies import Store, Training, training
+from keras_ls.studies import Store, Training
+from keras_ls.studies.engine import training
 
 TEACHER = Training("digits-noise", (8,), epochs=2)
 STUDENT = Training("digits-noise", (4,), epochs=2, teacher=TEACHER, temperature=2.0)

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from keras_ls import data, ops
+from keras_ls.reports.figures import draw
+from keras_ls.reports.html_report import read_results, write_report
 from keras_ls.studies import (
     STUDIES,
     AccuracyStudy,
@@ -17,8 +19,6 @@ from keras_ls.studies import (
     StudyResult,
     Training,
 )
-from keras_ls.studies.figures import draw
-from keras_ls.studies.report import read_results, write_report
 from tests.ops import plain_forms
 
 SMALL = {
@@ -91,7 +91,8 @@ def test_accuracy_study_scores(done):
         assert values[f"nll{suffix}"][1] == pytest.approx(-np.log(p[np.arange(697), labels]).mean(), rel=1e-5)
     errors = (logits.argmax(axis=1) != labels)[np.argsort(-softmax(logits).max(axis=1), kind="stable")]
     risks = np.cumsum(errors) / np.arange(1, 698)
-    assert values["aurc"][1] == pytest.approx(risks.mean(), rel=1e-4)
+    # streamed: confidences are told apart by 4096 cells
+    assert values["aurc"][1] == pytest.approx(risks.mean(), abs=2e-4)
     assert values["accuracy"][1] == pytest.approx(1 - errors.mean())
     separation = plain_forms.class_separation(store.predictions(training).features["test"][:60], labels[:60].tolist())
     assert separation == pytest.approx(

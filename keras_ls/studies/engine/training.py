@@ -13,8 +13,8 @@ from keras_ls import data, models
 from keras_ls.distillation import CachedTeacher, Distiller, LogitsDistillation, SquaredLogitsDistillation
 from keras_ls.losses import OnlineLabelSmoothing
 from keras_ls.ops._checks import checked_choice, checked_count, checked_fraction, checked_positive
-from keras_ls.studies.family import FAMILY
-from keras_ls.studies.sources import sources_hash
+from keras_ls.studies.engine.compared_losses import FAMILY
+from keras_ls.studies.engine.sources import sources_hash
 
 # function of the temperature → what a student takes from its teacher
 MATCHING = {
@@ -37,7 +37,7 @@ class Training:
         crop: images are cropped to so many pixels, at random and mirrored half of the time in training, the middle
             elsewhere; None for whole images.
         shift: training images move by up to so many pixels up, down, left and right; None for none.
-        loss: name in `family.FAMILY`; not used with a teacher.
+        loss: name in `compared_losses.FAMILY`; not used with a teacher.
         label_smoothing: α of the loss "smoothed".
         teacher: the training of the teacher, or None.
         label_share: of the labels in the loss of a teacher's student: the paper's 1 - β.

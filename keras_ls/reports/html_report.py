@@ -4,8 +4,8 @@ import base64
 import html
 
 from keras_ls.files import local_path, printable, write_beside
-from keras_ls.studies.figures import png
-from keras_ls.studies.result import StudyResult
+from keras_ls.reports.figures import png
+from keras_ls.reports.result import StudyResult
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222; }

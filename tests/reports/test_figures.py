@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from keras_ls import plots
-from keras_ls.studies.figures import HEIGHT, WIDTH, draw
-from keras_ls.studies.result import Figure
+from keras_ls.reports.figures import HEIGHT, WIDTH, draw
+from keras_ls.reports.result import Figure
 
 SINGLE = plots.ReliabilityDisplay([4, 4], [0.25, 0.5], [0.25, 0.75], [0, 0.5, 1], name="cat")
 

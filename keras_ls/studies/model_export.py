@@ -13,9 +13,9 @@ from keras_ls.calibrators import TemperatureScaling
 from keras_ls.export import export_saved_model
 from keras_ls.files import check_writable, local_path, printable, write_beside
 from keras_ls.ops._checks import checked_count
+from keras_ls.reports.html_report import read_results
 from keras_ls.studies.calibration_study import CalibrationStudy
-from keras_ls.studies.report import read_results
-from keras_ls.studies.store import FOLDERS, Store
+from keras_ls.studies.engine.store import FOLDERS, Store
 
 KINDS = {  # of the settings in a file
     "dataset": (str, type(None)),

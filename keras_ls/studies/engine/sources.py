@@ -5,8 +5,8 @@ import hashlib
 import importlib.metadata
 import pathlib
 
-PACKAGE = pathlib.Path(__file__).parents[1]
-TRAINING = ("ops", "losses", "models", "data", "studies/training.py", "studies/family.py")
+PACKAGE = pathlib.Path(__file__).parents[2]
+TRAINING = ("ops", "losses", "models", "data", "studies/engine/training.py", "studies/engine/compared_losses.py")
 TEACHING = ("distillation",)
 
 

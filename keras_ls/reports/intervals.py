@@ -40,7 +40,7 @@ def estimate(values):
     Examples:
         Student's t with 2 degrees of freedom is 4.303 at 97.5 %, the standard error 1/√3.
 
-        >>> from keras_ls.studies.intervals import estimate
+        >>> from keras_ls.reports.intervals import estimate
         >>> str(estimate([1.0, 2.0, 3.0]))
         '2.000 ± 2.484'
     """
@@ -67,7 +67,7 @@ def direction(claim, smaller, larger, paper):
         Where `paper` is `NOT_REPORTED` it says "shown" for "reproduced".
 
     Examples:
-        >>> from keras_ls.studies.intervals import direction
+        >>> from keras_ls.reports.intervals import direction
         >>> direction("a < b", [1.0, 2.0, 3.0], [2.0, 3.1, 4.0], "1 → 2")["verdict"]
         'reproduced'
     """
@@ -88,7 +88,7 @@ def direction_at_points(claim, points, paper):
         As `direction`, with every point's difference; a verdict that is not the same at all points names them.
 
     Examples:
-        >>> from keras_ls.studies.intervals import direction_at_points
+        >>> from keras_ls.reports.intervals import direction_at_points
         >>> points = {"T=1": ([1.0, 2.0, 3.0], [2.0, 3.1, 4.0]), "T=2": ([1.0, 2.0, 3.0], [2.0, 1.0, 3.0])}
         >>> direction_at_points("a < b", points, "1 → 2")["verdict"]
         'reproduced at T=1 only'

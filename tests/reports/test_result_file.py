@@ -7,8 +7,8 @@ import json
 import pytest
 
 import keras_ls as kls
-from keras_ls.studies.report import read_results, write_report
-from keras_ls.studies.result import Figure, StudyResult, Table
+from keras_ls.reports.html_report import read_results, write_report
+from keras_ls.reports.result import Figure, StudyResult, Table
 
 LOOKS = kls.plots.ComparisonDisplay(
     ["hard", "smoothed"], [{"label": "as trained", "mean": [0.1, 0.2], "interval": [0.05, 0.1]}], "ECE"

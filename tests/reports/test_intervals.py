@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_ls.studies.intervals import direction, direction_at_points, estimate
+from keras_ls.reports.intervals import direction, direction_at_points, estimate
 from keras_ls.studies.smoothing_curves import at_equal_gamma
 
 

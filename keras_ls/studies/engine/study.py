@@ -4,7 +4,7 @@ import dataclasses
 
 from keras_ls import data
 from keras_ls.ops._checks import checked_choice, checked_count
-from keras_ls.studies.result import provenance
+from keras_ls.reports.result import provenance
 
 SIZES = {
     "tiny": "embedded data, no network, minutes on two cores",

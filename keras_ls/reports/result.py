@@ -8,7 +8,7 @@ import warnings
 
 from keras_ls.files import local_path, printable, write_beside
 from keras_ls.ops._checks import checked_choice
-from keras_ls.studies.saved_result import check_facts, checksum, parse
+from keras_ls.reports.result_file import check_facts, checksum, parse
 
 FORMAT = 1
 

@@ -7,8 +7,8 @@ import pathlib
 import pytest
 
 import keras_ls as kls
-from keras_ls.studies import exported
-from keras_ls.studies.result import StudyResult
+from keras_ls.reports.result import StudyResult
+from keras_ls.studies import model_export
 
 CONFIG = {
     **{"dataset": "digits", "seeds": [0], "size": "tiny", "label_smoothings": [0.1]},
@@ -70,16 +70,16 @@ def test_read_only_results_are_exported(results, tmp_path, monkeypatch):
         store.predictions(training)
     RESULT.save(results / "calibration.json")
     before = {path: path.stat().st_mtime_ns for path in results.rglob("*")}
-    check = exported.check_writable
+    check = model_export.check_writable
 
     def read_only(directory, files=()):
         if pathlib.Path(directory).is_relative_to(results):
             raise OSError("read-only")
         check(directory, files)
 
-    monkeypatch.setattr(exported, "check_writable", read_only)  # root writes where it likes
+    monkeypatch.setattr(model_export, "check_writable", read_only)  # root writes where it likes
     (tmp_path / "to").mkdir()
-    monkeypatch.setattr(exported, "export_saved_model", lambda model, path, calibrator: path)
+    monkeypatch.setattr(model_export, "export_saved_model", lambda model, path, calibrator: path)
     monkeypatch.setattr(kls.studies.Training, "run", lambda *_: pytest.fail("trained again"))
     paths = kls.studies.export_models(results, tmp_path / "to")
     assert [path.name for path in paths] == ["digits-hard", "digits-smoothed"]

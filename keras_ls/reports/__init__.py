@@ -1,0 +1,1 @@
+"""What studies, `keras-ls calibrate` and `diagnose` report: results as JSON, tables, intervals, figures, HTML."""

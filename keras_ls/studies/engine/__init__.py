@@ -1,0 +1,1 @@
+"""How a study runs: settings, one training, and the store that resumes it."""
