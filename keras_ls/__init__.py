@@ -30,7 +30,16 @@ _LAZY = {"data", "distribute", "export", "models", "plots", "studies"}
 
 def __getattr__(name):
     if name in _LAZY:
-        return importlib.import_module(f"keras_ls.{name}")
+        try:
+            return importlib.import_module(f"keras_ls.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != "tensorflow":
+                raise
+            raise ModuleNotFoundError(
+                f"Expected TensorFlow, which keras_ls.{name} needs. Received: none is installed. Install it with "
+                "`pip install tensorflow`; losses, metrics, calibrators, distillation and callbacks do without.",
+                name="tensorflow",
+            ) from error
     raise AttributeError(f"module 'keras_ls' has no attribute {name!r}")
 
 
