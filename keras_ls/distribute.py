@@ -1,10 +1,12 @@
 """Where to train: one device, several, several machines or a TPU; and seeds for all of them."""
 
+import concurrent.futures
 import itertools
 import json
 import os
-import socket
+import threading
 
+import grpc
 import keras
 import tensorflow as tf
 
@@ -282,16 +284,14 @@ def _tpu():
             "Expected a TPU: its name or grpc://host:port in TPU_NAME, or TPU_NAME=local on a TPU machine. "
             "Received: no TPU in the environment. Set it, or use strategy('auto') to train on what there is."
         )
-    previous = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_TPU_TIMEOUT)  # a name is looked up over HTTP, which would wait for ever
     try:
-        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=address)
+        # a name is looked up over HTTP; that, as a server that does not answer, would be waited for without end
+        resolver = _within(_TPU_TIMEOUT, lambda: tf.distribute.cluster_resolver.TPUClusterResolver(tpu=address))
         if address != "local":
-            _check_answers(resolver.master())
+            with grpc.insecure_channel(resolver.master().removeprefix("grpc://")) as channel:
+                grpc.channel_ready_future(channel).result(_TPU_TIMEOUT)
     except Exception as error:
         raise _no_tpu(address, error) from error
-    finally:
-        socket.setdefaulttimeout(previous)
     try:
         if address != "local":
             tf.config.experimental_connect_to_cluster(resolver)
@@ -301,18 +301,24 @@ def _tpu():
         raise _no_tpu(address, error) from error
 
 
-def _check_answers(master):
-    """Raises `OSError` unless something speaks gRPC at "grpc://host:port": TensorFlow itself would wait for ever."""
-    host, _, port = master.removeprefix("grpc://").rpartition(":")
-    with socket.create_connection((host, int(port)), _TPU_TIMEOUT) as connection:
-        # the opening of HTTP/2 with an empty SETTINGS frame (type 4), which the other side answers in kind
-        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
-        if connection.recv(9)[3:4] != b"\4":
-            raise ConnectionError(f"no gRPC server at {host}:{port}")
+def _within(seconds, function):
+    """`function()`, or `TimeoutError`; the thread that still waits ends with the process."""
+    result = concurrent.futures.Future()
+
+    def run():
+        try:
+            result.set_result(function())
+        except BaseException as error:  # for the one who waits
+            result.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return result.result(seconds)
 
 
 def _no_tpu(address, error):
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    late = isinstance(error, (TimeoutError, concurrent.futures.TimeoutError, grpc.FutureTimeoutError))
+    reason = f"no answer in {_TPU_TIMEOUT:g} seconds" if late else " ".join(str(error).split())[:200]
+    reason = reason or type(error).__name__
     return ConnectionError(
         f"Expected a TPU at {address!r}, as the environment says. Received: {reason}. Check TPU_NAME and that the TPU "
         "runs, with a TensorFlow built for TPUs (pip install tensorflow-tpu); or start again with strategy('one') or "
