@@ -13,6 +13,7 @@ from keras_ls.calibrators.predictions import PredictionReader
 from keras_ls.ops._checks import checked_axis, checked_flag
 from keras_ls.ops._inputs import flatten_examples
 from keras_ls.ops._logits import LogitsCheck, as_logits, check_some_in_unit_interval, is_binary, logits_of_array
+from keras_ls.ops._repr import constructor_call
 from keras_ls.ops._tensors import as_tensor, classes_last, ragged_steps
 
 
@@ -185,6 +186,11 @@ class Calibrator(keras.layers.Layer):
     def calibrated_logits(self, logits):
         """The calibrated logits of logits."""
         raise NotImplementedError(f"{type(self).__name__} must implement calibrated_logits(logits).")
+
+    def __repr__(self):
+        report = self.fit_report
+        fitted = "not fitted" if report is None else f"NLL {report.nll_before:.4f} → {report.nll_after:.4f} nats"
+        return f"<{constructor_call(self)}, {fitted}>"
 
     def get_config(self):
         """Constructor arguments, for serialisation."""

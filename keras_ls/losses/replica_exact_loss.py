@@ -8,6 +8,7 @@ from keras_ls.losses.reduction import reduce_over_replicas
 from keras_ls.ops._backend import at_least_float32
 from keras_ls.ops._checks import checked_choice
 from keras_ls.ops._inputs import LABELS_ADVICE
+from keras_ls.ops._repr import constructor_call
 from keras_ls.ops._tensors import as_tensor, as_weight
 from keras_ls.ops._weights import align_leading, get_keras_mask, zero_where_dropped
 
@@ -74,6 +75,9 @@ class ReplicaExactLoss(keras.losses.Loss):
     def load_own_variables(self, store):
         """Reads what `save_own_variables` kept."""
         load_coefficients(self, store)
+
+    def __repr__(self):
+        return constructor_call(self)
 
     def get_config(self):
         """Constructor arguments, for serialisation."""

@@ -60,6 +60,17 @@ class TeacherCache:
         if teacher is not None:
             self.check(teacher)
 
+    def __repr__(self):
+        if self._manifest is None:
+            return f"TeacherCache({str(self.directory)!r}, nothing written)"
+        passes = [one for one in self._manifest.facts["passes"] if one["complete"]]
+        examples = f" of {passes[0]['examples']:,} examples" if passes else ""
+        size = self._manifest.size(self._manifest.seeds()) / 2**20
+        return (
+            f"TeacherCache({str(self.directory)!r}, {len(passes)} complete pass{'es' * (len(passes) != 1)}{examples}, "
+            f"{self.num_classes} classes, {size:.1f} MiB)"
+        )
+
     @property
     def manifest(self):
         """A dict of what the cache holds, as in its `manifest.json`."""
