@@ -307,14 +307,19 @@ def _bar():
 
 def _progress(study, store):
     trainings = list(dict.fromkeys(study.trainings()))
-    with _bar() as progress:
-        task = progress.add_task("", total=len(trainings), study=study.name)
-        for i, (training, done) in enumerate(study.run(store)):
-            progress.update(task, completed=i, description=("read " if done else "train ") + training.name)
-            store.tell = lambda share, before=i: progress.update(task, completed=before + share)
+    finished = 0
+    with _bar() as bar:
+        task = bar.add_task("", total=len(trainings), study=study.name)
+
+        def progress(share):
+            bar.update(task, completed=finished + share)
+
+        for i, (training, done) in enumerate(study.run(store, progress)):
+            finished = i
+            bar.update(task, completed=i, description=("read " if done else "train ") + training.name)
             if not console.is_terminal and not done and i % 5 == 0:
                 console.print(f"{study.name}: {i}/{len(trainings)} {training.name}", soft_wrap=True, highlight=False)
-        progress.update(task, completed=len(trainings), description="done")
+        bar.update(task, completed=len(trainings), description="done")
     return study.summarise(store)
 
 

@@ -195,19 +195,19 @@ class Distiller(LossWeights, SavedStudent, Fitting, keras.Model):
         x = inputs if self._teachers is None else self._teachers.inputs(inputs)
         if step is None:
             return self.student(select_inputs(x, self.student_inputs), training=training)
-        learned = self._student_pass(x, training)
+        from_student = self._student_pass(x, training)
         if not step.abstract:
-            step.features = learned[1]
+            step.features = from_student[1]
         elif self._projections is not None and self._teachers is not None:
-            self._projections.build_for(self._teachers(inputs)[0], learned, self.output_names)
-        return learned[0]
+            self._projections.build_for(self._teachers(inputs)[0], from_student, self.output_names)
+        return from_student[0]
 
     def train_step(self, *args):
         """As in Keras, with the teachers' pass first, where no gradient is recorded."""
         with distiller_step(self) as step:
             # within the loss on JAX, which has no such recording, and hands the present weights to the loss alone
             if self._teachers is not None and keras.backend.backend() != "jax":
-                step.taught = self._teachers(keras.utils.unpack_x_y_sample_weight(args[-1])[0])
+                step.from_teacher = self._teachers(keras.utils.unpack_x_y_sample_weight(args[-1])[0])
             return super().train_step(*args)
 
     def test_step(self, *args):
@@ -270,24 +270,25 @@ class Distiller(LossWeights, SavedStudent, Fitting, keras.Model):
                 tracker.update_state(float("nan"))  # unknown: 0 would say that the student agrees
             return []
         step = current_step(self)
-        taught = step.taught if step is not None and step.taught is not None else self._teachers(x)
+        from_teacher = step.from_teacher if step is not None and step.from_teacher is not None else self._teachers(x)
         if step is not None and step.features is not None:
-            learned = y_pred, step.features
+            from_student = y_pred, step.features
         elif self._student_pass.names:  # called from outside of a step, which keeps no features
-            learned = y_pred, self._student_pass(self._teachers.inputs(x), training)[1]
+            from_student = y_pred, self._student_pass(self._teachers.inputs(x), training)[1]
         else:
-            learned = y_pred, {}
+            from_student = y_pred, {}
         if self._teacher_metrics is not None:
-            if len(taught) > 1:
+            if len(from_teacher) > 1:
                 raise ValueError(
-                    f"Expected one teacher for `teacher_metrics`. Received: {len(taught)}. Evaluate each on its own."
+                    f"Expected one teacher for `teacher_metrics`. Received: {len(from_teacher)}. Evaluate each on its "
+                    "own."
                 )
-            self._teacher_metrics.update_state(y, taught[0][0], y_pred, sample_weight)
+            self._teacher_metrics.update_state(y, from_teacher[0][0], y_pred, sample_weight)
         if self._projections is not None:
-            self._projections.build_for(taught[0], learned, self.output_names)
+            self._projections.build_for(from_teacher[0], from_student, self.output_names)
         given = sample_weight, y, self.output_names
         return [
-            sum(share * term(one, learned, *given) for share, one in zip(self._teachers.shares, taught))
+            sum(share * term(one, from_student, *given) for share, one in zip(self._teachers.shares, from_teacher))
             for term in self._terms
         ]
 

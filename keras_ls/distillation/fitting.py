@@ -115,13 +115,13 @@ class DistillerStep:
         abstract: whether it only tells shapes, so that nothing of its forward pass may be used outside of it.
 
     Attributes:
-        taught: what the teachers said, or None.
+        from_teacher: what the teachers said, or None.
         features: the student's features by name, or None.
     """
 
     def __init__(self, distiller, abstract):
         self.distiller, self.abstract = distiller, abstract
-        self.taught = self.features = None
+        self.from_teacher = self.features = None
 
 
 @contextlib.contextmanager

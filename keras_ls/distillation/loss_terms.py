@@ -54,17 +54,19 @@ class Term:
         """The names of the student's layers that the loss compares."""
         return _names(self.loss, "student_layer_name")
 
-    def shapes(self, taught, learned, names=None):
+    def shapes(self, from_teacher, from_student, names=None):
         """The shapes (teacher's, student's) to build the loss for; of the first output where there are several."""
-        t, s, _, _ = next(self._pairs(taught, learned, None, None, names))
+        t, s, _, _ = next(self._pairs(from_teacher, from_student, None, None, names))
         return tuple([tuple(z.shape) for z in x] if isinstance(x, list) else tuple(x.shape) for x in (t, s))
 
-    def __call__(self, taught, learned, sample_weight=None, labels=None, names=None):
+    def __call__(self, from_teacher, from_student, sample_weight=None, labels=None, names=None):
         """The loss between a teacher's and the student's `(outputs, features)`, summed over the outputs compared.
 
         `names` are those of the outputs in a list, by which weights and labels in dictionaries are found.
         """
-        total = sum(self._value(*pair) for pair in self._pairs(taught, learned, sample_weight, labels, names))
+        total = sum(
+            self._value(*pair) for pair in self._pairs(from_teacher, from_student, sample_weight, labels, names)
+        )
         if len(total.shape) > 0:
             raise ValueError(
                 f"Expected distillation losses that return a scalar. Received: shape {tuple(total.shape)} from "
@@ -85,9 +87,9 @@ class Term:
             value = weigh_keras_loss(value, [self.loss], K.shape(keras.tree.flatten(s)[0])[0])
         return value
 
-    def _pairs(self, taught, learned, sample_weight, labels, names=None):
+    def _pairs(self, from_teacher, from_student, sample_weight, labels, names=None):
         """What to compare with what: (teacher's, student's, weights, labels)."""
-        (t, t_features), (s, s_features) = taught, learned
+        (t, t_features), (s, s_features) = from_teacher, from_student
         if self.teacher_layers() or self.student_layers():
             t = _features(self.loss, "teacher_layer_name", t, t_features)
             s = _features(self.loss, "student_layer_name", s, s_features)

@@ -37,13 +37,13 @@ class Projectors(keras.layers.Layer):
             if term.loss.projector is not None:
                 self.projectors.append(term.loss.projector)
 
-    def build_for(self, taught, learned, names=None):
+    def build_for(self, from_teacher, from_student, names=None):
         """Builds the losses for what a teacher and the student return, `(outputs, features)` each, the first time.
 
         `names` are those of the outputs in a list.
         """
         if not self.built:
-            self.build([term.shapes(taught, learned, names) for term in self._terms])
+            self.build([term.shapes(from_teacher, from_student, names) for term in self._terms])
 
 
 def _tuples(shape):

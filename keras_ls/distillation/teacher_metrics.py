@@ -54,24 +54,24 @@ class TeacherMetrics(keras.metrics.Metric):
     def update_state(self, y_true, teacher_outputs, student_outputs, sample_weight=None):
         """Adds a batch of labels (or None) and of both outputs."""
         for output, metric in self._entries:
-            taught, learned = _one(teacher_outputs, output), _one(student_outputs, output)
+            from_teacher, from_student = _one(teacher_outputs, output), _one(student_outputs, output)
             weight = sample_weight
             if keras.tree.is_nested(sample_weight):
                 weight = _one(sample_weight, output)
-            for mask in map(get_keras_mask, (taught, learned)):
+            for mask in map(get_keras_mask, (from_teacher, from_student)):
                 if mask is not None:
                     mask = K.cast(mask, "float32")
                     weight = mask if weight is None else mask * align_leading(K.cast(weight, "float32"), mask)
-            taught, learned = K.stop_gradient(taught), K.stop_gradient(learned)
+            from_teacher, from_student = K.stop_gradient(from_teacher), K.stop_gradient(from_student)
             if getattr(metric, "needs_teacher", False):
-                metric.update_state(taught, learned, sample_weight=weight)
+                metric.update_state(from_teacher, from_student, sample_weight=weight)
                 continue
             if y_true is None:
                 raise ValueError(
                     f"Expected labels for the teacher's {metric.name!r}. Received: data without y. Without labels only "
                     "metrics such as TeacherAgreement can be measured."
                 )
-            metric.update_state(_one(y_true, output), taught, sample_weight=weight)
+            metric.update_state(_one(y_true, output), from_teacher, sample_weight=weight)
 
     def result(self):
         """Log name → value."""

@@ -30,11 +30,11 @@ class Teachers:
     def __call__(self, x):
         """`(outputs, features)` of each teacher."""
         with _no_gradient():
-            taught = [
+            from_teacher = [
                 one(x if isinstance(one.model, CachedTeacher) else self.inputs(x), training=False)
                 for one in self._passes
             ]
-        return keras.tree.map_structure(without_gradient, taught)
+        return keras.tree.map_structure(without_gradient, from_teacher)
 
     def inputs(self, x):
         """What of `x` a network gets: all but the outputs that come with the data."""

@@ -11,7 +11,10 @@ def constructor_call(thing):
     Args:
         thing: an object with `get_config`.
     """
-    config, shown = thing.get_config(), []
+    try:
+        config, shown = thing.get_config(), []
+    except Exception:  # in traced code, where a variable has no number; AutoGraph asks there
+        return f"{type(thing).__name__}(...)"
     for i, (key, parameter) in enumerate(inspect.signature(type(thing).__init__).parameters.items()):
         changed = key in config and not _same(config[key], parameter.default)
         if key in config and key not in ("name", "dtype", "reduction") and (i == 1 or changed):

@@ -12,7 +12,7 @@ from keras_ls.ops._checks import checked_count, checked_fraction
 from keras_ls.plots import ComparisonDisplay
 from keras_ls.reports.intervals import direction_at_points, estimate
 from keras_ls.reports.result import Figure, StudyResult, Table
-from keras_ls.studies.engine.compared_losses import FAMILY
+from keras_ls.studies.engine.compared_losses import COMPARED_LOSSES
 from keras_ls.studies.engine.settings import SETTINGS
 from keras_ls.studies.engine.study import MOST_BINS, Study
 from keras_ls.studies.engine.training import Training
@@ -78,7 +78,7 @@ class AccuracyStudy(Study):
     @property
     def methods(self):
         """Name → label, the hard network first."""
-        labels = {name: member.label for name, member in FAMILY.items()}
+        labels = {name: member.label for name, member in COMPARED_LOSSES.items()}
         return {"hard": "hard labels", **labels, "smoothed": f"label smoothing α={self.label_smoothing:g}"}
 
     def trainings(self):

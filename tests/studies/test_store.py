@@ -41,9 +41,8 @@ def test_dropout_has_the_seed_of_the_training():
 
 def test_a_training_tells_how_far_it_is(tmp_path):
     # 700 images, 40 times, in batches of 64: 437.5 steps, that is 438, of which a call takes 100
-    store, told = Store(tmp_path), []
-    store.tell = told.append
-    store.model(dataclasses.replace(TEACHER, epochs=40))
+    told = []
+    Store(tmp_path).model(dataclasses.replace(TEACHER, epochs=40), told.append)
     np.testing.assert_allclose(told, [100 / 438, 200 / 438, 300 / 438, 400 / 438, 1])
 
 
@@ -248,7 +247,7 @@ def test_a_network_of_other_code_is_trained_again_and_it_is_said(first, tmp_path
     other_settings = dataclasses.replace(TEACHER, epochs=1)  # which have the same name
     Store(tmp_path).model(other_settings)
     assert not [str(w.message) for w in recwarn if "other code" in str(w.message)]
-    monkeypatch.setattr(training, "sources_hash", lambda taught: "of a mended loss")
+    monkeypatch.setattr(training, "sources_hash", lambda has_teacher: "of a mended loss")
     with pytest.warns(UserWarning, match=f"{TEACHER.name} was made by other code or versions: it is trained again"):
         Store(tmp_path).model(TEACHER)
     assert len(list((tmp_path / "models").iterdir())) == 3

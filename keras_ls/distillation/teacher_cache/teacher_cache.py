@@ -159,7 +159,7 @@ class TeacherCache:
         if teacher_inputs is not None:
             settings["teacher_inputs"] = A_FUNCTION if callable(teacher_inputs) else teacher_inputs
         passes = views(dataset, augmentation_seeds)
-        fingerprint, speak = teacher_fingerprint(teacher), in_inference_mode(teacher)
+        fingerprint, predict = teacher_fingerprint(teacher), in_inference_mode(teacher)
         with one_writer(self.directory):
             remove_unfinished(self.directory)
             self._manifest = CacheManifest.read(self.directory)
@@ -168,7 +168,7 @@ class TeacherCache:
                 first = next(numpy_batches(batches), None)
                 if first is None:
                     raise ValueError("Expected at least one example. Received: an empty dataset.")
-                logits = checked_logits(speak(first[2]))
+                logits = checked_logits(predict(first[2]))
                 check = LogitsCheck("a TeacherCache", OFF)
                 check.see_model(teacher)
                 check.see(logits)
@@ -179,7 +179,7 @@ class TeacherCache:
             self._check_fingerprint(fingerprint)
             self._check_settings(settings)
             for seed, view in passes.items():
-                write_pass(self._manifest, speak, view(), seed, verbose, teacher_inputs)
+                write_pass(self._manifest, predict, view(), seed, verbose, teacher_inputs)
         return self
 
     def verify(self):

@@ -22,7 +22,7 @@ def in_inference_mode(teacher):
     return tf.function(functools.partial(teacher, training=False), reduce_retracing=True)
 
 
-def write_pass(manifest, speak, dataset, seed, verbose=1, teacher_inputs=None):
+def write_pass(manifest, predict, dataset, seed, verbose=1, teacher_inputs=None):
     """Adds the pass of `seed` to a cache; what is there is compared with the dataset and not made again.
 
     Batches never lie across two shards, so that a pass that is resumed has the batches, and the bytes, of one that was
@@ -30,7 +30,7 @@ def write_pass(manifest, speak, dataset, seed, verbose=1, teacher_inputs=None):
 
     Args:
         manifest: the `CacheManifest`.
-        speak: a function of a batch that returns the teacher's logits.
+        predict: a function of a batch that returns the teacher's logits.
         dataset: `tf.data.Dataset` of `(id, (x, ...))`.
         seed: augmentation seed, or None.
         verbose: 1 to show the progress.
@@ -64,7 +64,7 @@ def write_pass(manifest, speak, dataset, seed, verbose=1, teacher_inputs=None):
             if one["complete"]:
                 return
         else:
-            found.append(_rows(manifest, speak(x), ids, checks))
+            found.append(_rows(manifest, predict(x), ids, checks))
             if sum(len(rows) for rows, _ in found) == settings["shard_size"]:
                 _write(manifest, one, found)
                 found = []

@@ -7,8 +7,8 @@ from keras_ls import losses
 
 
 @dataclasses.dataclass(frozen=True)
-class Member:
-    """A loss of the family.
+class ComparedLoss:
+    """A loss of the accuracy study.
 
     Attributes:
         label: what tables and figures call it.
@@ -19,14 +19,14 @@ class Member:
     make: Callable
 
 
-FAMILY = {
-    "smoothed": Member("label smoothing", lambda k, steps, alpha: losses.SmoothedCrossentropy(alpha)),
-    "online": Member(
+COMPARED_LOSSES = {
+    "smoothed": ComparedLoss("label smoothing", lambda k, steps, alpha: losses.SmoothedCrossentropy(alpha)),
+    "online": ComparedLoss(
         "online smoothing α=.5", lambda k, steps, alpha: losses.OnlineLabelSmoothing(k, 0.5, steps_per_epoch=steps)
     ),
-    "margin": Member("margin (MbLS)", lambda k, steps, alpha: losses.MarginSmoothing(10.0, 0.1)),
-    "max-suppression": Member("max suppression α=.1", lambda k, steps, alpha: losses.MaxSuppression(0.1)),
-    "confidence-penalty": Member("confidence penalty", lambda k, steps, alpha: losses.ConfidencePenalty(0.1)),
-    "focal": Member("focal γ=3", lambda k, steps, alpha: losses.FocalCrossentropy(3.0)),
-    "flsd-53": Member("focal FLSD-53", lambda k, steps, alpha: losses.FocalCrossentropy("flsd-53")),
+    "margin": ComparedLoss("margin (MbLS)", lambda k, steps, alpha: losses.MarginSmoothing(10.0, 0.1)),
+    "max-suppression": ComparedLoss("max suppression α=.1", lambda k, steps, alpha: losses.MaxSuppression(0.1)),
+    "confidence-penalty": ComparedLoss("confidence penalty", lambda k, steps, alpha: losses.ConfidencePenalty(0.1)),
+    "focal": ComparedLoss("focal γ=3", lambda k, steps, alpha: losses.FocalCrossentropy(3.0)),
+    "flsd-53": ComparedLoss("focal FLSD-53", lambda k, steps, alpha: losses.FocalCrossentropy("flsd-53")),
 }

@@ -11,17 +11,17 @@ TEACHING = ("distillation",)
 
 
 @functools.cache
-def sources_hash(taught, package=PACKAGE):
+def sources_hash(has_teacher, package=PACKAGE):
     """SHA-256 of the sources that a training runs, so that a mended loss never passes old networks for its own.
 
     Line endings do not count. Where there are no sources, as in a frozen application, it is that of the version.
 
     Args:
-        taught: whether the network has a teacher.
+        has_teacher: whether the network has a teacher.
         package: the directory of the package.
     """
     files = {}
-    for place in TRAINING + (TEACHING if taught else ()):
+    for place in TRAINING + (TEACHING if has_teacher else ()):
         path = package / place
         for file in path.rglob("*.py") if path.is_dir() else [path] * path.exists():
             files[file.relative_to(package).as_posix()] = file.read_bytes().replace(b"\r\n", b"\n")

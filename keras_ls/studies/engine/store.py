@@ -57,9 +57,6 @@ class Store:
         directory: made if it does not exist.
         strategy: a `tf.distribute` strategy to train under, or None.
 
-    Attributes:
-        tell: called now and then with the share of the present training that is done, or None.
-
     Raises:
         OSError: when the directory cannot be written.
     """
@@ -67,7 +64,6 @@ class Store:
     def __init__(self, directory, strategy=None):
         self.directory = local_path("directory", directory)
         self.strategy = strategy
-        self.tell = None
         for folder in (self.directory, *(self.directory / name for name in FOLDERS)):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -88,42 +84,47 @@ class Store:
         """Whether this training is done."""
         return self._path("models", training, "keras").exists() and self._path("predictions", training, "npz").exists()
 
-    def model(self, training):
-        """The trained network; trains it, and its teacher, if it is not there."""
+    def model(self, training, progress=None):
+        """The trained network; trains it, and its teacher, if it is not there.
+
+        Args:
+            training: a `Training`.
+            progress: called now and then with the share of a training that is done, or None.
+        """
         if training not in self._models:
             path = self._path("models", training, "keras")
             network = _read(path, lambda p: _whole_network(p, training))
             if network is None:
-                self._tell_of_other_code(training)
-                cache = None if training.teacher is None else self.teacher_cache(training)
-                network = training.run(cache, self.strategy, self.tell)
+                self._warn_of_other_code(training)
+                cache = None if training.teacher is None else self.teacher_cache(training, progress)
+                network = training.run(cache, self.strategy, progress)
                 write_beside(path, network.save)
             self._models[training] = network
         return self._models[training]
 
-    def predictions(self, training):
-        """The network's predictions on every part of its data."""
+    def predictions(self, training, progress=None):
+        """The network's predictions on every part of its data; arguments as of `model`."""
         if training not in self._predictions:
-            logits = self._arrays("predictions", training, lambda: self._logits(training))
+            logits = self._arrays("predictions", training, lambda: self._logits(training, progress))
             self._predictions[training] = Predictions(logits, lambda: self._geometry(training))
         return self._predictions[training]
 
-    def teacher_cache(self, training):
-        """What the teacher says to what its student sees in training; shared by the students that see the same."""
-        lesson = training.lesson()
-        if lesson not in self._caches:
-            key = lesson.key(data.load(lesson.dataset).fingerprint)
+    def teacher_cache(self, training, progress=None):
+        """The teacher's logits of what its student sees in training; shared by the students that see the same."""
+        cached = training.cached()
+        if cached not in self._caches:
+            key = cached.key(data.load(cached.dataset).fingerprint)
             path = self.directory / "teacher_caches" / f"{training.teacher.name}-{key}"
-            teacher = self.model(training.teacher)
+            teacher = self.model(training.teacher, progress)
             _read(path, _directory)
             with one_writer(path):
                 _read(path, lambda p: _check_cache(p, teacher), _empty)
             # what this raises is no sign of damage: nothing is removed
-            self._caches[lesson] = training.write_cache(TeacherCache(path), teacher)
-        return self._caches[lesson]
+            self._caches[cached] = training.write_cache(TeacherCache(path), teacher)
+        return self._caches[cached]
 
-    def _logits(self, training):
-        network = self.model(training)
+    def _logits(self, training, progress):
+        network = self.model(training, progress)
         return {part: _in_batches(network, training.part(part)[0]) for part in PARTS}
 
     def _geometry(self, training):
@@ -154,7 +155,7 @@ class Store:
         key = training.key(data.load(training.dataset).fingerprint)
         return self.directory / folder / f"{training.name}-{key}.{suffix}"
 
-    def _tell_of_other_code(self, training):
+    def _warn_of_other_code(self, training):
         path = self._path("models", training, "keras")
         settings = path.stem.rpartition("-")[0]
         if not path.exists() and any(path.parent.glob(f"{settings}-*.keras")):

@@ -60,14 +60,18 @@ class Study:
         """Names of the datasets."""
         return (self.dataset,)
 
-    def run(self, store):
+    def run(self, store, progress=None):
         """Does every training that the store lacks, yielding `(training, done before)` ahead of each.
 
         A run that was killed goes on where it stopped and ends with the same numbers.
+
+        Args:
+            store: a `Store`.
+            progress: called now and then with the share of the present training that is done, or None.
         """
         for training in dict.fromkeys(self.trainings()):
             yield training, store.has(training)
-            store.predictions(training)
+            store.predictions(training, progress)
 
     def trainings(self):
         """The `Training`s, teachers before their students."""

@@ -13,7 +13,7 @@ from keras_ls import data, models
 from keras_ls.distillation import CachedTeacher, Distiller, LogitsDistillation, SquaredLogitsDistillation
 from keras_ls.losses import OnlineLabelSmoothing
 from keras_ls.ops._checks import checked_choice, checked_count, checked_fraction, checked_positive
-from keras_ls.studies.engine.compared_losses import FAMILY
+from keras_ls.studies.engine.compared_losses import COMPARED_LOSSES
 from keras_ls.studies.engine.sources import sources_hash
 
 # function of the temperature → what a student takes from its teacher
@@ -37,7 +37,7 @@ class Training:
         crop: images are cropped to so many pixels, at random and mirrored half of the time in training, the middle
             elsewhere; None for whole images.
         shift: training images move by up to so many pixels up, down, left and right; None for none.
-        loss: name in `compared_losses.FAMILY`; not used with a teacher.
+        loss: name in `compared_losses.COMPARED_LOSSES`; not used with a teacher.
         label_smoothing: α of the loss "smoothed".
         teacher: the training of the teacher, or None.
         label_share: of the labels in the loss of a teacher's student: the paper's 1 - β.
@@ -81,7 +81,7 @@ class Training:
         checked_fraction("dropout", self.dropout)
         checked_fraction("label_share", self.label_share)
         checked_choice("network", self.network, ["mlp", "alexnet"])
-        checked_choice("loss", self.loss, FAMILY)
+        checked_choice("loss", self.loss, COMPARED_LOSSES)
         checked_choice("matching", self.matching, MATCHING)
         checked_choice("optimizer", self.optimizer, ["sgd", "adam"])
         if self.decay is not None:
@@ -137,13 +137,13 @@ class Training:
         }
         return f"{_hash({'training': dataclasses.asdict(self), 'data': fingerprint})}-{_hash(made_by)}"
 
-    def run(self, cache=None, strategy=None, tell=None):
+    def run(self, cache=None, strategy=None, progress=None):
         """Trains and returns the network.
 
         Args:
             cache: a `TeacherCache` that `write_cache` has written, where `self.teacher` names a teacher.
             strategy: a `tf.distribute` strategy, or None.
-            tell: called now and then with the share of the training that is done, or None.
+            progress: called now and then with the share of the training that is done, or None.
 
         Returns:
             A `keras.Model`, not compiled.
@@ -159,7 +159,7 @@ class Training:
         for variable, value in zip(step.trainer.optimizer.variables, step.optimizer_start):
             variable.assign(value)
         # one long epoch: at this size Keras's own work between epochs takes longer than the epochs
-        callbacks = [] if tell is None else [_Share(tell, self.steps)]
+        callbacks = [] if progress is None else [_Progress(progress, self.steps)]
         step.trainer.fit(self.batches(cache).prefetch(2), shuffle=False, verbose=0, callbacks=callbacks)
         network.set_weights(step.student.get_weights())
         return network
@@ -198,8 +198,8 @@ class Training:
                 )
         return stream
 
-    def lesson(self):
-        """A training that asks the same teacher the same, with all else at its default."""
+    def cached(self):
+        """What its `TeacherCache` depends on: a training with that, and all else at its default."""
         kept = ("dataset", "examples", "crop", "shift", "teacher")
         if self.augmented:
             kept += ("epochs", "seed")
@@ -231,13 +231,13 @@ class Training:
         return math.ceil(self.epochs * len(data.load(self.dataset).train[1][: self.examples]) / self.batch_size)
 
 
-class _Share(keras.callbacks.Callback):
-    def __init__(self, tell, steps):
+class _Progress(keras.callbacks.Callback):
+    def __init__(self, progress, steps):
         super().__init__()
-        self.tell, self.steps = tell, steps
+        self.progress, self.steps = progress, steps
 
     def on_train_batch_end(self, batch, logs=None):
-        self.tell(min(1.0, (batch + 1) / self.steps))  # Keras counts a last execution as a whole one
+        self.progress(min(1.0, (batch + 1) / self.steps))  # Keras counts a last execution as a whole one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -253,7 +253,7 @@ class _Step:
 def _compiled(training, strategy):
     with strategy.scope():
         trainer = student = training.build()
-        make = FAMILY[training.loss].make
+        make = COMPARED_LOSSES[training.loss].make
         loss = make(student.output_shape[-1], training.steps_per_epoch, training.label_smoothing)
         if training.teacher is not None:
             matching = MATCHING[training.matching](training.temperature)
