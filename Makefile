@@ -4,7 +4,8 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 # pip passes on setuptools' general advice on editable installations as if it were a warning
 PIP = PYTHONWARNINGS="ignore:Editable installation" $(BIN)/python -m pip install --quiet --disable-pip-version-check
-BACKEND_TESTS = $(foreach room,ops losses metrics,tests/$(room) keras_ls/$(room)) tests/equivalence tests/test_without_tensorflow.py
+BACKEND_TESTS = $(foreach room,ops losses metrics,tests/$(room) keras_ls/$(room)) tests/equivalence tests/test_evaluation.py tests/test_repr.py \
+	tests/test_without_tensorflow.py
 
 .PHONY: help study test test-backends lint bench docs saved_models clean
 
