@@ -12,6 +12,8 @@ import tensorflow as tf
 
 from keras_ls.ops._checks import checked_choice, checked_count
 
+__all__ = ["STRATEGIES", "MirroredStrategy", "MultiWorkerStrategy", "logical_cpus", "set_seeds", "strategy"]
+
 STRATEGIES = ("auto", "one", "mirrored", "multi_worker", "tpu")
 
 _TPU_ADDRESSES = ("TPU_NAME", "KUBE_GOOGLE_CLOUD_TPU_ENDPOINTS")
@@ -19,6 +21,10 @@ _TPU_MACHINES = ("TPU_ACCELERATOR_TYPE", "TPU_WORKER_ID", "TPU_WORKER_HOSTNAMES"
 _MADE = {}  # (kind, devices) → the strategy, to hand out again
 _KEYS = itertools.count(1 << 20, 1 << 10)  # far from those of TensorFlow's own strategies
 _TPU_TIMEOUT = 10.0  # seconds for a TPU to answer before it counts as unreachable
+
+
+def __dir__():
+    return __all__
 
 
 def strategy(name="auto"):

@@ -23,6 +23,11 @@ from keras_ls.ops._logits import LogitsCheck, as_logits, is_binary
 
 __all__ = ["export_saved_model"]
 
+
+def __dir__():
+    return __all__
+
+
 # what TensorFlow writes; anything else in the directory is the user's
 _SAVED_MODEL_PARTS = {
     "saved_model.pb",
