@@ -45,6 +45,7 @@ app = typer.Typer(
 console = Console(width=None if sys.stdout.isatty() else 120, **AS_IT_IS)
 
 LONGEST_NAME = 60  # characters
+SECONDS_BETWEEN_LINES = 15
 
 Names = Annotated[
     list[str], typer.Argument(metavar="STUDY...", help="One or more studies; `keras-ls list` names them.")
@@ -219,14 +220,18 @@ def calibrate(
     out.mkdir(parents=True, exist_ok=True)
     with _bar() as progress:
         task = progress.add_task("", total=len(study.steps), study="calibrate")
-        for step in study.steps:
-            progress.update(task, description=step)
+        lines = _Lines("calibrate", len(study.steps))
+        for i, step in enumerate(study.steps):
+
+            def tell(share, what, i=i, step=step):
+                progress.update(task, completed=i + share, description=f"{step}: {what}")
+                lines.tell(i, step, what)
+
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", UserWarning)
-                found[step] = study.step(step)
+                found[step] = study.step(step, progress=tell)
             said[step] = dict.fromkeys(str(warning.message) for warning in caught)
-            progress.advance(task)
-        progress.update(task, description="done")
+        progress.update(task, completed=len(study.steps), description="done")
     result = kls.studies.compare(study, found, {name: hashlib.sha256(file.read_bytes()).hexdigest()})
     _finish(result, out)
     for of, messages in said.items():
@@ -303,6 +308,26 @@ def _bar():
         TextColumn("{task.description}", markup=False),
     ]
     return Progress(*columns, console=console)
+
+
+class _Lines:
+    """Progress where there is no terminal: a line at the start of each step, and one every 15 s within it.
+
+    Args:
+        study: what goes on.
+        total: how many steps it has.
+    """
+
+    def __init__(self, study, total):
+        self._study, self._total, self._step, self._last = study, total, None, 0.0
+
+    def tell(self, i, step, what):
+        """Prints that step i, of this name, is at `what`, unless it is too early."""
+        now = time.monotonic()
+        if console.is_terminal or (step == self._step and now - self._last < SECONDS_BETWEEN_LINES):
+            return
+        self._step, self._last = step, now
+        console.print(f"{self._study}: {i}/{self._total} {step}: {what}", soft_wrap=True, highlight=False)
 
 
 def _progress(study, store):

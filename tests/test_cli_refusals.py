@@ -63,7 +63,7 @@ def test_a_path_of_any_name_is_written_and_printed(predictions, tmp_path, monkey
     scores = dict.fromkeys(
         ("accuracy", "nll", "brier", "aurc", "ece", "ece_quantile", "smooth", "classwise"), [0.5] * 3
     )
-    monkeypatch.setattr(kls.studies.Recalibration, "step", lambda study, name: step(scores, (), None))
+    monkeypatch.setattr(kls.studies.Recalibration, "step", lambda study, name, progress: step(scores, (), None))
     monkeypatch.setattr(kls.studies, "save_figures", lambda *_: [])
     monkeypatch.setattr(kls.studies, "write_report", lambda _, out: out / "report.html")
     monkeypatch.setattr(kls.studies, "compare", lambda *_: RESULT)

@@ -1,5 +1,6 @@
 """Affine maps of logits: the base of vector, matrix and Dirichlet scaling."""
 
+import keras
 import numpy as np
 
 from keras_ls.calibrators.affine_solver import solve_affine
@@ -31,9 +32,26 @@ class AffineCalibrator(Calibrator):
 
     def fit_examples(self, labels, logits, weight):
         """Fits the variables; see `fit`."""
+        self._fit(labels, logits, weight)
+
+    def fit_weighted(self, labels, logits, weight, shared):
+        """`fit_examples`, from the parameters of the first fit where that leads to an optimum: there is one alone."""
+        start = shared.get("start")
+        if start is None:
+            self._fit(labels, logits, weight)
+            if self.fit_report.converged and not self.fit_report.advice:
+                shared["start"] = np.vstack(
+                    [np.asarray(keras.ops.convert_to_numpy(v), "float64") for v in self.variables]
+                )
+            return
+        self._fit(labels, logits, weight, start)
+        if not self.fit_report.converged or self.fit_report.advice:
+            self._fit(labels, logits, weight)
+
+    def _fit(self, labels, logits, weight, start=None):
         self.check_shape(logits.shape)
         penalty = self.penalty(self.columns(_classes(logits.shape)))
-        *values, found = solve_affine(labels, logits, weight, penalty, self.features)
+        *values, found = solve_affine(labels, logits, weight, penalty, self.features, start=start)
         _check_float32(values[0])
         if not self.built:
             self.build(self.shape_of(logits))

@@ -11,12 +11,13 @@ from keras_ls.calibrators.temperature_solver import solve_temperature
 
 _MAX_ITERATIONS = 1000
 _ROUNDS = 3  # each in coordinates of its own
+_GRADIENT = 1e-8
 _LARGEST = 1e100
 _REMAINING_NLL = 1e-10  # by which a converged fit may still be above the least objective
 
 
 @one_blas_thread()
-def solve_affine(labels, logits, weight, penalty, transform=None, bounds=(0.01, 100.0)):
+def solve_affine(labels, logits, weight, penalty, transform=None, bounds=(0.01, 100.0), start=None):
     """Minimises the mean NLL of `softmax(f(z) W + b)` plus `Σ penalty · (θ - identity)²` over `θ = [W; b]`.
 
     The shape of `penalty` says which map it is: `[K + 1, K]` a matrix W `[K, K]` (from, to) and the intercepts as its
@@ -33,6 +34,7 @@ def solve_affine(labels, logits, weight, penalty, transform=None, bounds=(0.01, 
         penalty: of each parameter, against a mean NLL in nats.
         transform: f, of finite float64 logits `[n, K]`; None for the logits themselves.
         bounds: (lower, upper) of the temperature that is the start, for logits on a scale of about 1.
+        start: θ to begin with, such as the optimum of nearly the same examples; None for the best temperature.
 
     Returns:
         `(W or a, b, FitReport)`.
@@ -46,8 +48,8 @@ def solve_affine(labels, logits, weight, penalty, transform=None, bounds=(0.01, 
     scale = max(math.sqrt(square[0] / mass.sum() / form.classes), 1e-30)
     # the best temperature, wherever it is: from a saturated softmax no step leads on
     wide = bounds[0] * min(1.0, scale), bounds[1] * max(1.0, scale)
-    temperature = solve_temperature(logits, labels, weight, wide)
-    total = temperature.weight
+    temperature = None if start is not None else solve_temperature(logits, labels, weight, wide)
+    total = mass.sum() if temperature is None else temperature.weight
 
     def at(theta):
         nll, wrong, *_ = sums = blocks.sum(functools.partial(_sums, form, theta)) / total
@@ -58,12 +60,14 @@ def solve_affine(labels, logits, weight, penalty, transform=None, bounds=(0.01, 
         excess = theta - form.identity
         return nll + np.sum(penalty * excess**2), gradient + 2 * penalty * excess
 
-    theta = form.identity / temperature.temperature  # its intercepts are 0
-    if penalty.any():
+    theta = start if temperature is None else form.identity / temperature.temperature  # its intercepts are 0
+    if temperature is not None and penalty.any():
         theta = min(theta, form.identity, key=lambda start: objective(start)[0])
     iterations = 0
-    for _ in range(_ROUNDS):
-        found, theta = _lbfgs(form, blocks, objective, theta, total)
+    for i in range(_ROUNDS):
+        # near the end, in coordinates of curvature 1, half of gradient² is what remains
+        enough = math.sqrt(0.2 * _REMAINING_NLL / theta.size) if temperature is None and i == 0 else _GRADIENT
+        found, theta = _lbfgs(form, blocks, objective, theta, total, max(enough, _GRADIENT))
         iterations += int(found.nit)
         # half of gradient² / curvature, with the curvature that the solver has seen
         settled = 0.5 * found.jac @ found.hess_inv.dot(found.jac) <= _REMAINING_NLL
@@ -73,7 +77,7 @@ def solve_affine(labels, logits, weight, penalty, transform=None, bounds=(0.01, 
     separable = wrong == 0 and not np.all(penalty[:-1][form.identity[:-1] != 0])
     report = FitReport(
         converged=bool(settled and not separable),
-        nll_before=temperature.nll_before,
+        nll_before=float(at(form.identity)[0]) if temperature is None else temperature.nll_before,
         nll_after=float(nll),
         iterations=iterations,
         weight=float(total),
@@ -82,7 +86,7 @@ def solve_affine(labels, logits, weight, penalty, transform=None, bounds=(0.01, 
     return theta[0] if form.per_class else theta[:-1], theta[-1], report
 
 
-def _lbfgs(form, blocks, objective, start, total):
+def _lbfgs(form, blocks, objective, start, total, gradient):
     """SciPy's result, and the parameters: L-BFGS in coordinates in which the curvature at the start is about 1."""
     from scipy.optimize import minimize
 
@@ -93,7 +97,7 @@ def _lbfgs(form, blocks, objective, start, total):
         value, gradient = objective(start + forward(v.reshape(start.shape)))
         return value, backward(gradient).ravel()
 
-    options = {"maxiter": _MAX_ITERATIONS, "maxfun": 10 * _MAX_ITERATIONS, "maxcor": 20, "ftol": 0.0, "gtol": 1e-8}
+    options = {"maxiter": _MAX_ITERATIONS, "maxfun": 10 * _MAX_ITERATIONS, "maxcor": 20, "ftol": 0.0, "gtol": gradient}
     found = minimize(scaled, np.zeros(start.size), jac=True, method="L-BFGS-B", options=options)
     return found, start + forward(found.x.reshape(start.shape))
 

@@ -126,16 +126,23 @@ class Calibrator(keras.layers.Layer):
         elif labels is None:
             raise ValueError("Expected `fit(logits, labels)` or `fit(model, dataset)`. Received: no labels.")
         else:
-            labels, logits, weight = _flat(logits, labels, sample_weight, ignore_class, self.axis)
+            labels, logits, weight = flat_arrays(logits, labels, sample_weight, ignore_class, self.axis)
             check.see(logits)
             self.fit_flat(labels, logits, weight)
         self.took_probabilities = check.found
         self.logits_check.done |= check.found
         return self
 
-    def fit_flat(self, labels, predictions, weight):
-        """Fits flat NumPy arrays, as `fit_examples` has them, of logits or of probabilities."""
-        self.fit_examples(labels, logits_of_array(predictions, weight, self.from_logits), weight)
+    def fit_flat(self, labels, predictions, weight, shared=None):
+        """Fits flat NumPy arrays, as `fit_examples` has them, of logits or of probabilities.
+
+        `shared` is a dictionary of `fit_weighted`, or None.
+        """
+        logits = logits_of_array(predictions, weight, self.from_logits)
+        if shared is None:
+            self.fit_examples(labels, logits, weight)
+        else:
+            self.fit_weighted(labels, logits, weight, shared)
         self._warn_of_advice()
         return self
 
@@ -151,6 +158,14 @@ class Calibrator(keras.layers.Layer):
     def fit_examples(self, labels, logits, weight):
         """Fits flat NumPy arrays: labels `[M]` or `[M, K]`, logits `[M, K]` or (binary) `[M]`, weight `[M]`."""
         raise NotImplementedError(f"{type(self).__name__} must implement fit_examples(labels, logits, weight).")
+
+    def fit_weighted(self, labels, logits, weight, shared):
+        """`fit_examples`, one of several fits of the same labels and logits with different weights, as in `crossfit`.
+
+        Subclasses may keep in `shared`, a dictionary that is empty at the first of them, what these fits have in common
+        (of at most the examples' size), or a fit for the next ones to start from.
+        """
+        self.fit_examples(labels, logits, weight)
 
     def __call__(self, inputs, *args, **kwargs):
         """As of any layer; where a model is put together, the layers before this one tell what it is given."""
@@ -201,7 +216,7 @@ class Calibrator(keras.layers.Layer):
         return input_shape
 
 
-def _flat(logits, labels, sample_weight, ignore_class, axis):
+def flat_arrays(logits, labels, sample_weight, ignore_class=None, axis=-1):
     """`flatten_examples` in NumPy, without a copy of logits that are NumPy already, which may be large."""
     labels, logits, sample_weight = ragged_steps(labels, logits, sample_weight)
     if not isinstance(logits, np.ndarray) or logits.dtype.kind not in "biuf":

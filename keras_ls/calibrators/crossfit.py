@@ -7,11 +7,12 @@ import warnings
 import keras
 import numpy as np
 
-from keras_ls.calibrators.calibrator import Calibrator
+from keras_ls.calibrators.calibrator import Calibrator, flat_arrays
 from keras_ls.ops._checks import checked_count, checked_flag
-from keras_ls.ops._inputs import flatten_examples
 from keras_ls.ops._logits import LogitsCheck
 from keras_ls.ops._tensors import as_tensor
+
+_BLOCK = 1 << 20  # logits that are calibrated at once
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -31,7 +32,9 @@ class CrossFit:
     calibrators: list
 
 
-def crossfit(calibrator, logits, labels, sample_weight=None, folds=5, seed=0, groups=None, from_logits=None):
+def crossfit(
+    calibrator, logits, labels, sample_weight=None, folds=5, seed=0, groups=None, from_logits=None, progress=None
+):
     """Calibrates each example by a calibrator that was fitted to the other folds.
 
     A score of the out-of-fold logits estimates what the calibrator does to new data, as no example's label reaches its
@@ -49,6 +52,7 @@ def crossfit(calibrator, logits, labels, sample_weight=None, folds=5, seed=0, gr
             the same shares of each label.
         from_logits: whether `logits` are logits, or probabilities, and what the calibrators then take; None (default)
             for what the given calibrator says, and logits for a class.
+        progress: `(done, fits)` → None, called before the first fit and after each; or None.
 
     Returns:
         A `CrossFit`: `logits`, `calibrator`, `folds` and `calibrators`.
@@ -81,32 +85,40 @@ def crossfit(calibrator, logits, labels, sample_weight=None, folds=5, seed=0, gr
     make, check = _maker(calibrator, from_logits), LogitsCheck("crossfit")
     if make().from_logits:
         check.see(logits)
-    logits = keras.ops.convert_to_numpy(as_tensor("logits", logits))
+    if not isinstance(logits, np.ndarray) or logits.dtype.kind not in "biuf":
+        logits = keras.ops.convert_to_numpy(as_tensor("logits", logits))
     if logits.ndim > 2:
         raise ValueError(
             f"Expected `logits` of shape [N, K], [N, 1] or [N]. Received: {logits.shape}. For sequences, flatten them "
             "with their labels and weights, and give each token its sequence as `groups`."
         )
-    flat = (keras.ops.convert_to_numpy(array) for array in flatten_examples(labels, logits, sample_weight))
-    labels, examples, weight = flat
+    labels, examples, weight = flat_arrays(logits, labels, sample_weight)
     strata = np.round(labels).astype(int) if labels.ndim == 1 else labels.argmax(axis=1)
     folds = _folds(strata, weight != 0, folds, seed, groups)
-    _warn_of_few(strata[weight != 0], len(np.unique(folds)))
+    parts = np.unique(folds)
+    _warn_of_few(strata[weight != 0], len(parts))
+    progress = progress or (lambda done, fits: None)
+    progress(0, len(parts) + 1)
     out, calibrators = np.empty(examples.shape, "float32"), []
-    for fold in np.unique(folds):
+    shared = {}
+    final = _fitted(make, check, labels, examples, weight, shared)
+    for done, fold in enumerate(parts, 1):
+        progress(done, len(parts) + 1)
         inside = folds == fold
-        fitted = _fitted(make, check, labels[~inside], examples[~inside], weight[~inside])
-        out[inside] = keras.ops.convert_to_numpy(fitted(examples[inside]))
+        # a weight of 0 leaves the fold out, without a copy of the others
+        fitted = _fitted(make, check, labels, examples, np.where(inside, 0, weight), shared)
+        for rows in np.array_split(np.flatnonzero(inside), 1 + inside.sum() * examples[0].size // _BLOCK):
+            out[rows] = keras.ops.convert_to_numpy(fitted(examples[rows]))
         calibrators.append(fitted)
-    final = _fitted(make, check, labels, examples, weight)
+    progress(len(parts) + 1, len(parts) + 1)
     return CrossFit(out.reshape(logits.shape), final, folds, calibrators)
 
 
-def _fitted(make, check, *examples):
+def _fitted(make, check, labels, examples, weight, shared):
     """A calibrator that does not say again what `crossfit` said of its predictions."""
     calibrator = make()
     calibrator.took_probabilities = calibrator.logits_check.done = check.found
-    return calibrator.fit_flat(*examples)
+    return calibrator.fit_flat(labels, examples, weight, shared)
 
 
 def _maker(calibrator, from_logits):

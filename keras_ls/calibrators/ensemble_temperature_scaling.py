@@ -99,8 +99,13 @@ class EnsembleTemperatureScaling(Calibrator):
 
     def fit_examples(self, labels, logits, weight):
         """Fits T, then the weights; see `fit`."""
+        self.fit_weighted(labels, logits, weight, {})
+
+    def fit_weighted(self, labels, logits, weight, shared):
+        """`fit_examples`, from the temperature of the fit before."""
         blocks = ExampleBlocks(labels, logits, weight, shifted)
-        found = solve_blocks(blocks, self.bounds)
+        found = solve_blocks(blocks, self.bounds, start=shared.get("temperature"))
+        shared["temperature"] = found.temperature if found.converged else None
         parts = blocks.sum(functools.partial(_label_probabilities, temperature=found.temperature))
         coefficients, report = solve_mixture(*np.split(np.concatenate(parts), [3], axis=1), found)
         self._temperature.assign(found.temperature)

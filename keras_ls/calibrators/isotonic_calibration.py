@@ -14,7 +14,7 @@ _FARTHEST = 1e30  # log-odds beyond any probability
 class IsotonicCalibration(PerClassCalibrator):
     """Isotonic regression of outcomes on probabilities: a non-decreasing function of no other form.
 
-    `f = argmin Σ_i w_i (f(p_i) - y_i)²` over the non-decreasing functions, by scikit-learn; linear in p between the
+    `f = argmin Σ_i w_i (f(p_i) - y_i)²` over the non-decreasing functions; linear in p between the
     fitted examples and constant beyond them. The scale of the weights says nothing.
 
     - `method="one_vs_rest"`: each class k has its f_k, of p_k against [y = k], and `p' = f_k(p_k) / Σ_j f_j(p_j)`; a
@@ -95,12 +95,17 @@ class IsotonicCalibration(PerClassCalibrator):
 
     def fit_row(self, log_odds, outcome, weight):
         """Knots and values of one function."""
-        from sklearn.isotonic import IsotonicRegression
+        from scipy.optimize import isotonic_regression
 
-        # in float64, where only equal numbers are one
-        regression = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
-        regression.fit(log_odds.astype("float64"), outcome.astype("float64"), sample_weight=weight.astype("float64"))
-        knots, values = regression.X_thresholds_, regression.y_thresholds_
+        order = np.argsort(log_odds)
+        knots = log_odds[order]
+        first = np.flatnonzero(np.append(True, knots[1:] != knots[:-1]))  # of equal ones
+        total = np.add.reduceat(weight[order].astype("float64"), first)
+        mean = np.add.reduceat((weight * outcome.astype("float64"))[order], first) / total
+        knots, values = knots[first], np.clip(isotonic_regression(mean, weights=total).x, 0, 1)
+        # within a constant piece only the ends say something
+        bends = np.append(values[1:] != values[:-1], True) | np.append(True, values[1:] != values[:-1])
+        knots, values = knots[bends], values[bends]
         remark = None
         if len(knots) > self.num_knots:
             kept, most = _thinned(values, self.num_knots)

@@ -119,7 +119,7 @@ def logits_of_class_scores(logits, scores, floor):
     return K.log(K.maximum(shares, floor))
 
 
-def logits_of_confidence(logits, confidence, floor):
+def logits_of_confidence(logits, confidence, floor, leading=None):
     """Logits that give the predicted class the probability `confidence`, and the others the rest, in proportion.
 
     `p'_t = c` for the predicted class t, and `p'_j = p_j (1 - c) / (1 - p_t)`; none below `floor`. The decision stays:
@@ -129,6 +129,7 @@ def logits_of_confidence(logits, confidence, floor):
         logits: `[..., K]`.
         confidence: c, `[..., 1]` in [0, 1].
         floor: the least probability.
+        leading: `leading_class(logits)`, where it is known.
 
     Returns:
         `[..., K]`, finite.
@@ -142,7 +143,7 @@ def logits_of_confidence(logits, confidence, floor):
     """
     logits = at_least_float32(logits)
     confidence = K.cast(confidence, logits.dtype)
-    largest, top, rest = leading_class(logits)
+    largest, top, rest = leading_class(logits) if leading is None else leading
     is_top = K.arange(logits.shape[-1], dtype="int32") == K.expand_dims(top, -1)
     share = logits - K.expand_dims(largest, -1) - K.expand_dims(rest, -1)  # log p_j / (1 - p_t)
     others = K.maximum(K.log(K.maximum(1 - confidence, floor)) + share, math.log(floor))

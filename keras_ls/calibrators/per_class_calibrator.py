@@ -17,7 +17,6 @@ from keras_ls.calibrators.log_odds import (
 from keras_ls.metrics.negative_log_likelihood import NegativeLogLikelihood
 from keras_ls.ops._backend import at_least_float32
 from keras_ls.ops._checks import checked_choice, checked_fraction, checked_positive
-from keras_ls.ops._logits import silenced
 
 _BLOCK = 1 << 20  # logits
 
@@ -49,12 +48,16 @@ class PerClassCalibrator(Calibrator):
 
     def fit_examples(self, labels, logits, weight):
         """Fits one row after another; see `fit`."""
+        self.fit_weighted(labels, logits, weight, {})
+
+    def fit_weighted(self, labels, logits, weight, shared):
+        """`fit_examples`; what is computed of each example before any fit is shared."""
         kept = checked_examples(labels, logits, weight)
         if not self.built:
             self.build(self.shape_of(logits))
         self._check_classes(logits.shape)
         fitted, remarks, unseen = [], [], []
-        for row, odds, outcome in self._rows(labels, logits):
+        for row, odds, outcome in self._rows(labels, logits, shared):
             outcome = np.asarray(outcome[kept], "float64")
             *values, remark = self.fit_row(odds[kept], outcome, weight[kept])
             fitted.append(values)
@@ -64,10 +67,12 @@ class PerClassCalibrator(Calibrator):
             variable.assign(np.stack(rows).astype("float32"))
         if unseen:
             remarks.insert(0, self._advice(unseen))
+        if "nll" not in shared:
+            shared["nll"] = _nll(labels, logits)
         self.fit_report = FitReport(
             converged=True,
-            nll_before=_nll(labels, logits, weight),
-            nll_after=_nll(labels, logits, weight, self),
+            nll_before=_mean(shared["nll"], weight),
+            nll_after=_mean(_nll(labels, logits, self, kept), weight),
             iterations=1,
             weight=float(np.sum(weight, dtype="float64")),
             advice=" ".join(dict.fromkeys(remarks)) or None,
@@ -80,24 +85,25 @@ class PerClassCalibrator(Calibrator):
         if self.num_classes == 1:
             z = K.expand_dims(logits, -1) if len(logits.shape) == 1 else logits
             return K.reshape(logit_of_probability(self.calibrated(z), self.floor), K.shape(logits))
-        odds = log_odds(logits)
         if self.method == "one_vs_rest":
-            return logits_of_class_scores(logits, self.calibrated(odds), self.floor)
-        # of the leading class, whose log-odds are the largest
-        return logits_of_confidence(logits, self.calibrated(K.max(odds, axis=-1, keepdims=True)), self.floor)
+            return logits_of_class_scores(logits, self.calibrated(log_odds(logits)), self.floor)
+        largest, _, rest = leading = leading_class(logits)
+        odds = log_odds_of_class(largest, True, largest, rest)
+        return logits_of_confidence(logits, self.calibrated(K.expand_dims(odds, -1)), self.floor, leading)
 
     def get_config(self):
         """Constructor arguments, for serialisation; what was fitted is in the weights."""
         return {**super().get_config(), "method": self.method, "floor": self.floor}
 
-    def _rows(self, labels, logits):
+    def _rows(self, labels, logits, shared):
         """Yields `(row, log-odds [M], outcome [M])`: NumPy, of one class at a time, in float32 as `call` has them."""
         if logits.ndim == 1:
             yield 0, np.asarray(logits, "float32"), labels
             return
-        size = max(1, _BLOCK // logits.shape[1])
-        blocks = [leading_class(logits[i : i + size].astype("float32")) for i in range(0, len(logits), size)]
-        largest, top, rest = (np.concatenate([keras.ops.convert_to_numpy(x) for x in part]) for part in zip(*blocks))
+        if "leading" not in shared:
+            blocks = [leading_class(block.astype("float32")) for block in _blocks(logits)]
+            shared["leading"] = [np.concatenate([keras.ops.convert_to_numpy(x) for x in part]) for part in zip(*blocks)]
+        largest, top, rest = shared["leading"]
         if self.method == "top_label":
             odds = log_odds_of_class(largest, True, largest, rest)
             outcome = labels == top if labels.ndim == 1 else labels[np.arange(len(labels)), top]
@@ -132,13 +138,24 @@ def _classes(shape):
     return 1 if len(shape) < 2 else shape[-1]
 
 
-def _nll(labels, logits, weight, calibrator=None):
-    metric = silenced(NegativeLogLikelihood())
-    size = max(1, _BLOCK // (1 if logits.ndim == 1 else logits.shape[1]))
-    for i in range(0, len(logits), size):
-        part = slice(i, i + size)
-        predictions = (
-            logits[part] if calibrator is None else calibrator.calibrated_logits(logits[part].astype("float32"))
+def _blocks(array, width=None):
+    """Views of at most about `_BLOCK` numbers, where a row has `width`, or what it holds."""
+    size = max(1, _BLOCK // (width or array[0].size))
+    return [array[i : i + size] for i in range(0, len(array), size)]
+
+
+def _nll(labels, logits, calibrator=None, kept=None):
+    """NLL of each example, NumPy `[N]`; 0 for those that are not kept."""
+    found, metric = np.zeros(len(logits), "float32"), NegativeLogLikelihood()
+    for rows in _blocks(np.arange(len(logits)), logits[0].size):
+        rows = slice(rows[0], rows[-1] + 1) if kept is None or kept[rows].all() else rows[kept[rows]]
+        z = logits[rows] if calibrator is None else calibrator.calibrated_logits(logits[rows].astype("float32"))
+        found[rows] = keras.ops.convert_to_numpy(
+            metric.values(K.convert_to_tensor(labels[rows]), K.convert_to_tensor(z))
         )
-        metric.update_state(labels[part], predictions, weight[part])
-    return float(metric.result())
+    return found
+
+
+def _mean(values, weight):
+    """The mean of those that count."""
+    return float(np.average(values[weight != 0], weights=weight[weight != 0].astype("float64")))

@@ -2,6 +2,8 @@
 
 from keras import ops as K
 
+from keras_ls.ops._backend import take_inside
+
 
 def piece_index(x, starts, closed="left"):
     """The piece of each number: the last one whose start is not above it; the first for numbers below all.
@@ -53,7 +55,7 @@ def at_index(table, index):
     """
     table = K.convert_to_tensor(table)
     rows, size = table.shape
-    return K.take(K.reshape(table, (-1,)), K.cast(index, "int32") + size * K.arange(rows, dtype="int32"))
+    return take_inside(K.reshape(table, (-1,)), K.cast(index, "int32") + size * K.arange(rows, dtype="int32"))
 
 
 def interpolate_probability(log_odds, knots, values):

@@ -74,7 +74,15 @@ class TemperatureScaling(Calibrator):
 
     def fit_examples(self, labels, logits, weight):
         """Fits T; see `fit`."""
-        self.fit_report = solve_temperature(logits, labels, weight, self.bounds)
+        self._fit(labels, logits, weight)
+
+    def fit_weighted(self, labels, logits, weight, shared):
+        """`fit_examples`, from the temperature of the fit before."""
+        self._fit(labels, logits, weight, shared.get("temperature"))
+        shared["temperature"] = self.fit_report.temperature if self.fit_report.converged else None
+
+    def _fit(self, labels, logits, weight, start=None):
+        self.fit_report = solve_temperature(logits, labels, weight, self.bounds, start=start)
         self._temperature.assign(self.fit_report.temperature)
 
     def calibrated_logits(self, logits):

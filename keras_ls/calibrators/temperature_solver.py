@@ -36,7 +36,7 @@ class TemperatureReport(FitReport):
     standard_error: float
 
 
-def solve_temperature(logits, labels, weight, bounds, from_logits=True):
+def solve_temperature(logits, labels, weight, bounds, from_logits=True, start=None):
     """Minimises `Σ_i w_i [logsumexp(b z_i) - b z_i,y_i] / Σ_i w_i` over `b = 1/T`.
 
     The objective is convex in b and its gradient is monotone in `log b`, where Newton steps are taken; a step that
@@ -48,6 +48,7 @@ def solve_temperature(logits, labels, weight, bounds, from_logits=True):
         weight: `[N]`.
         bounds: (lower, upper) temperature.
         from_logits: whether they are logits, or probabilities, whose logarithms are taken block by block.
+        start: a temperature to begin with, or None.
 
     Returns:
         A `TemperatureReport`.
@@ -63,13 +64,13 @@ def solve_temperature(logits, labels, weight, bounds, from_logits=True):
         >>> round(1 / report.temperature, 8)
         0.41777049
     """
-    start, transform = None, shifted
+    transform = shifted
     if not from_logits:
         if logits.ndim == 1:
             logits = logits_of_array(logits, weight, False)
         else:
             transform = _shifted_of_probabilities
-    if len(logits) >= _MANY:
+    if start is None and len(logits) >= _MANY:
         try:  # to start near the end; what is wrong with the data is for the pass over all of them to say
             every = slice(None, None, _STRIDE)
             rough = solve_blocks(ExampleBlocks(labels[every], logits[every], weight[every], transform), bounds)

@@ -142,6 +142,11 @@ def bootstrap_interval(
             for _ in range(num_resamples)
         ]
     )
+    return interval_of_resamples(estimate, resampled, level, method)
+
+
+def interval_of_resamples(estimate, resampled, level=0.95, method="basic"):
+    """The `BootstrapInterval` of a statistic and its NumPy values of the resamples, as `bootstrap_interval` has it."""
     low, high = _range(resampled, level)
     if method == "basic":
         low, high = 2 * estimate - high, 2 * estimate - low

@@ -44,7 +44,11 @@ def risk_coverage_area(labels, probabilities, sample_weight=None, axis=-1):
         Fix It", 2025.
     """
     labels, probabilities, weight = probability_examples(labels, probabilities, sample_weight, axis)
-    confidence, accuracy = predicted_confidence_and_accuracy(labels, probabilities)
+    return risk_coverage_area_of_examples(*predicted_confidence_and_accuracy(labels, probabilities), weight)
+
+
+def risk_coverage_area_of_examples(confidence, accuracy, weight):
+    """`risk_coverage_area` of the predicted classes' confidence, whether each is right, and weights, all `[M]`."""
     doubt = -to_accumulation_dtype(dropped(confidence, weight))
     # the doubt of each example stands for a group, which all that are equally confident are in; the others are empty
     group = K.searchsorted(K.sort(doubt), doubt, side="left")

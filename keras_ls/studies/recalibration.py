@@ -8,13 +8,19 @@ import numpy as np
 import tensorflow as tf
 
 from keras_ls import calibrators, ops
+from keras_ls.calibrators.calibrator import flat_arrays
+from keras_ls.evaluation import blocks_of_rows
+from keras_ls.metrics import ClasswiseCalibrationError
 from keras_ls.ops._checks import check_unit_interval, checked_choice, checked_count
-from keras_ls.ops._inputs import flatten_examples
 from keras_ls.ops._logits import are_probabilities, probabilities_to_logits
 from keras_ls.ops._predictions import as_two_classes, confidence_and_accuracy, to_probabilities
+from keras_ls.ops._weights import to_effective_counts
 from keras_ls.ops.calibration import squared_distance
-from keras_ls.plots.reliability_bins import bins_of_predictions
+from keras_ls.ops.resampling import interval_of_resamples
+from keras_ls.ops.selective import predicted_confidence_and_accuracy, risk_coverage_area_of_examples
+from keras_ls.plots.reliability_bins import bins_of_examples
 from keras_ls.studies.engine.study import LARGEST_SEED, MOST_BINS, MOST_FOLDS, MOST_RESAMPLES
+from keras_ls.studies.resampled_groups import MOST_ROWS, group_examples, group_values, resampled_classwise_errors
 
 AS_GIVEN = "as given"
 CALIBRATORS = {
@@ -40,6 +46,9 @@ ERRORS = {
 }
 QUADRATIC = ("matrix", "dirichlet")  # K² parameters
 MOST_CLASSES = 50  # up to which these are tried unless asked for
+_FITTING = 0.7  # share of a step that its fits are taken to be, for progress
+_TESTS = 1000  # resamples of the test of calibration
+_TEST_CELLS = 512
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,9 +105,9 @@ class Recalibration:
     ignore_class: int | None = None
 
     def __post_init__(self):
-        flat = flatten_examples(self.labels, self.logits, self.sample_weight, ignore_class=self.ignore_class)
+        flat = flat_arrays(self.logits, self.labels, self.sample_weight, self.ignore_class)
         for key, array in zip(("labels", "logits", "sample_weight"), flat):
-            object.__setattr__(self, key, keras.ops.convert_to_numpy(array))
+            object.__setattr__(self, key, array)
         one_hot = self.labels.ndim == 2 and np.isin(self.labels, (0, 1)).all() and (self.labels.sum(axis=1) == 1).all()
         if one_hot:
             object.__setattr__(self, "labels", self.labels.argmax(axis=1))
@@ -124,61 +133,146 @@ class Recalibration:
         """What `step` takes: the predictions as given, and each calibrator."""
         return (AS_GIVEN, *self.names)
 
-    def step(self, name):
-        """Fits one calibrator and scores it: `Step`."""
-        if name == AS_GIVEN:
-            return Step(*self._evaluate(self.logits), None)
-        fitted = calibrators.crossfit(
-            CALIBRATORS[name][1](), self.logits, self.labels, self.sample_weight, folds=self.folds, seed=self.seed
-        )
-        return Step(*self._evaluate(keras.ops.convert_to_numpy(fitted.logits)), fitted.calibrator)
+    def step(self, name, progress=None):
+        """Fits one calibrator and scores it: `Step`.
 
-    def _evaluate(self, logits):
+        Args:
+            name: of `steps`.
+            progress: `(share, what)` → None, called as the step goes on with the share of it that is done and what
+                comes next, such as "fit 2 of 6"; or None.
+        """
+        progress = progress or (lambda share, what: None)
+        if name == AS_GIVEN:
+            return Step(*self._evaluate(self.logits, progress), None)
+        fitted = calibrators.crossfit(
+            CALIBRATORS[name][1](),
+            self.logits,
+            self.labels,
+            self.sample_weight,
+            folds=self.folds,
+            seed=self.seed,
+            progress=lambda done, fits: progress(_FITTING * done / fits, f"fit {min(done + 1, fits)} of {fits}"),
+        )
+        scored = self._evaluate(fitted.logits, lambda share, what: progress(_FITTING + (1 - _FITTING) * share, what))
+        return Step(*scored, fitted.calibrator)
+
+    def _evaluate(self, logits, progress):
         """Scores as `[estimate, low, high]`, and the bins of the reliability diagram."""
-        labels, weight = self.labels, self.sample_weight
-        bins = bins_of_predictions(labels, logits, self.num_bins, "uniform", "left", True, weight)
-        p = keras.ops.convert_to_numpy(to_probabilities(logits, from_logits=True))
-        confidence, accuracy = map(keras.ops.convert_to_numpy, confidence_and_accuracy(labels, p))
-        hits = ((p > 0.5) == (labels > 0.5)).astype("float32") if p.ndim == 1 else accuracy
-        nll = ops.smoothed_crossentropy(*as_two_classes(labels, logits, from_logits=True), 0.0)
-        scores = {name: self._mean(v) for name, v in (("accuracy", hits), ("nll", nll))}
-        scores["brier"] = self._mean(squared_distance(labels, p))
+        progress(0.0, "scores")
+        weight, errors = self.sample_weight, self._errors
+        examples, classwise = self._examples(logits)
+        top_label = examples["accuracy"], examples["confidence"], weight
+        kept = weight != 0
+        counted = examples["confidence"][kept], examples["accuracy"][kept], to_effective_counts(weight[kept])
+        bins = bins_of_examples(*counted, self.num_bins, "uniform", "left")
+        calls = _Calls(progress, 8 * self.num_resamples + _TESTS)
+        scores = {}
+        for name, key in (("accuracy", "hits"), ("nll", "nll"), ("brier", "brier")):
+            mean = calls.told(SCORES[name], _weighted_mean)
+            values = examples[key]
+            grouped, counts = group_values(values, weight)
+            rows, groups = (np.zeros_like(values), values, weight), (np.zeros_like(grouped), grouped, counts)
+            scores[name] = self._interval(mean, rows, groups, "percentile")
         # of confidences and hits: the same as of all classes, and quicker
+        groups = group_examples(*top_label, self.num_bins)
         for name in ("ece", "ece_quantile", "smooth"):
-            scores[name] = self._interval(self._errors[name], accuracy, confidence)
-        if self.num_classes > MOST_CLASSES:  # without its interval, which would take minutes
-            scores["classwise"] = [float(self._errors["classwise"](labels, p, sample_weight=weight)), None, None]
-        else:
-            scores["classwise"] = self._interval(self._errors["classwise"], labels, p)
-        scores["aurc"] = self._interval(self._errors["aurc"], labels, p, method="percentile")
-        if labels.ndim == 1:
-            test = ops.calibration_test(accuracy, confidence, weight, self._errors["ece"], seed=self.seed)
+            scores[name] = self._interval(calls.told(ERRORS[name], errors[name]), top_label, groups)
+        scores["classwise"] = self._classwise(logits, classwise, calls)
+        rows = (*_of_predicted_class(*top_label[:2], binary=logits.ndim == 1), weight)
+        groups = group_examples(*rows, self.num_bins)
+        scores["aurc"] = self._interval(calls.told(SCORES["aurc"], errors["aurc"]), rows, groups, "percentile")
+        if self.labels.ndim == 1:
+            # confidences are not resampled here, so that fewer cells tell as much
+            groups = group_examples(*top_label, self.num_bins, num_cells=_TEST_CELLS)
+            statistic = calls.told("test of calibration", errors["ece"])
+            test = ops.calibration_test(*groups, statistic, num_resamples=_TESTS, seed=self.seed)
             scores["p_value"] = [test.p_value, None, None]
         return scores, bins
+
+    def _examples(self, logits):
+        """What the scores take of each example, NumPy `[N]` by name, and the class-wise error; read block by block."""
+        parts = []
+        classwise = ClasswiseCalibrationError(num_bins=self.num_bins, from_logits=False)
+        for rows in blocks_of_rows(logits):
+            labels, z = self.labels[rows], keras.ops.convert_to_tensor(logits[rows])
+            p = to_probabilities(z, from_logits=True)
+            confidence, accuracy = confidence_and_accuracy(labels, p)
+            classwise.add_examples(labels, p, self.sample_weight[rows])
+            parts.append(
+                {
+                    "confidence": confidence,
+                    "accuracy": accuracy,
+                    "hits": (p > 0.5) == (labels > 0.5) if logits.ndim == 1 else accuracy,
+                    "nll": ops.smoothed_crossentropy(*as_two_classes(labels, z, from_logits=True), 0.0),
+                    "brier": squared_distance(labels, p),
+                }
+            )
+            parts[-1] = {name: keras.ops.convert_to_numpy(x).astype("float32") for name, x in parts[-1].items()}
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, float(classwise.result())
+
+    def _classwise(self, logits, estimate, calls):
+        what, weight = ERRORS["classwise"], self.sample_weight
+        if self.num_classes > MOST_CLASSES:  # without its interval, which would take minutes
+            return [estimate, None, None]
+        if len(weight) > MOST_ROWS:
+            settings = self.num_bins, self.num_resamples, self.seed
+            resampled = resampled_classwise_errors(self.labels, logits, weight, *settings)
+            if resampled is not None:
+                calls.tell(what, self.num_resamples)
+                return _cell(interval_of_resamples(estimate, resampled))
+        rows = self.labels, keras.ops.convert_to_numpy(to_probabilities(logits, from_logits=True)), weight
+        return self._interval(calls.told(what, self._errors["classwise"]), rows, rows)
 
     @functools.cached_property
     def _errors(self):
         """The statistics that are resampled, compiled: each is called many times on arrays of one shape."""
         binned = functools.partial(ops.calibration_error, num_bins=self.num_bins)
-        classwise = functools.partial(ops.classwise_calibration_error, num_bins=self.num_bins)
         functions = {
             "ece": binned,
             "ece_quantile": functools.partial(binned, binning="quantile"),
             "smooth": ops.smooth_calibration_error,
-            "classwise": classwise,
-            "aurc": ops.risk_coverage_area,
+            "classwise": functools.partial(ops.classwise_calibration_error, num_bins=self.num_bins),
+            "aurc": _risk_coverage_area,
         }
-        # not by XLA, which sorts slowly
-        return {name: tf.function(function) for name, function in functions.items()}
+        # not by XLA, which sorts slowly; the test of calibration has another number of rows at each step
+        return {name: tf.function(function, reduce_retracing=name == "ece") for name, function in functions.items()}
 
-    def _mean(self, values):
-        values = keras.ops.convert_to_numpy(values)
-        return self._interval(_weighted_mean, np.zeros_like(values), values, method="percentile")
-
-    def _interval(self, statistic, labels, p, method="basic"):
+    def _interval(self, statistic, rows, groups, method="basic"):
+        """`[estimate, low, high]`: the estimate of all examples, the ends as far from it as the groups say."""
+        labels, p, weight = groups
         settings = {"num_resamples": self.num_resamples, "seed": self.seed, "method": method}
-        found = ops.bootstrap_interval(statistic, labels, p, self.sample_weight, **settings)
-        return [found.estimate, max(found.low, 0.0), max(found.high, 0.0)]
+        found = ops.bootstrap_interval(statistic, labels, p, weight, **settings)
+        if len(weight) == len(rows[-1]):
+            return _cell(found)
+        estimate = float(statistic(*rows[:2], sample_weight=rows[2].astype("float64")))
+        moved = estimate - found.estimate
+        return _cell(found._replace(estimate=estimate, low=found.low + moved, high=found.high + moved))
+
+
+class _Calls:
+    """Tells of a number of calls of statistics how many are done.
+
+    Args:
+        progress: `(share, what)` → None.
+        total: how many are to come.
+    """
+
+    def __init__(self, progress, total):
+        self._progress, self._total, self._done = progress, total, 0
+
+    def tell(self, what, calls=1):
+        """Counts some calls for what `what` names."""
+        self._done += calls
+        self._progress(min(self._done / self._total, 1.0), what)
+
+    def told(self, what, statistic):
+        """The statistic, each call of which is counted."""
+
+        def counted(*args, **kwargs):
+            self.tell(what)
+            return statistic(*args, **kwargs)
+
+        return counted
 
 
 def logits_of(predictions, from_logits):
@@ -202,12 +296,12 @@ def logits_of(predictions, from_logits):
     p = np.asarray(predictions)
     p = p[:, 0] if p.ndim == 2 and p.shape[1] == 1 else p
     if from_logits:
-        if p.ndim > 1 and are_probabilities(p):
+        if p.ndim > 1 and p.min() >= 0 and are_probabilities(p):
             raise ValueError(
                 "Expected logits. Received: rows that are not negative and sum to 1, as after a softmax. Say "
                 "`--probabilities` (from_logits=False)."
             )
-        return p.astype("float32")
+        return p.astype("float32", copy=False)
     check_unit_interval("`--probabilities`", p, "Use `--logits` for logits.")
     if p.ndim == 1:
         return keras.ops.convert_to_numpy(probabilities_to_logits(p)).astype("float32")
@@ -222,3 +316,19 @@ def logits_of(predictions, from_logits):
 
 def _weighted_mean(_, values, sample_weight):
     return np.average(values, weights=sample_weight)
+
+
+def _risk_coverage_area(accuracy, confidence, sample_weight):
+    return risk_coverage_area_of_examples(confidence, accuracy, sample_weight)
+
+
+def _of_predicted_class(accuracy, confidence, binary):
+    """Accuracy and confidence of the predicted class, where binary ones are of P(y=1)."""
+    if not binary:
+        return accuracy, confidence
+    confidence, accuracy = predicted_confidence_and_accuracy(accuracy, confidence)
+    return keras.ops.convert_to_numpy(accuracy), keras.ops.convert_to_numpy(confidence)
+
+
+def _cell(interval):
+    return [interval.estimate, max(interval.low, 0.0), max(interval.high, 0.0)]
