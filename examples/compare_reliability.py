@@ -2,7 +2,7 @@
 
 Run: python examples/compare_reliability.py   (about 15 s on two cores)
 Result: reliability-comparison.png, reliability-smooth.png and reliability-classwise.png. In this one run (seed 0) ECE
-is .17 from hard labels, .07 smoothed (under-confident from .5 on) and .04 with a temperature.
+is 0.17 from hard labels, 0.07 smoothed (under-confident from 0.5 on) and 0.04 with a temperature.
 """
 
 import pathlib
@@ -17,7 +17,7 @@ def main(directory=".", epochs=30):
     digits = kls.data.load("digits-noise")
     x, labels = digits.test
     models = {}
-    for name, smoothing in (("hard labels", 0.0), ("smoothing .1", 0.1)):
+    for name, smoothing in (("hard labels", 0.0), ("smoothing 0.1", 0.1)):
         keras.utils.set_random_seed(0)
         models[name] = kls.models.mlp((64,), digits.num_classes)
         models[name].compile("adam", kls.losses.SmoothedCrossentropy(smoothing))

@@ -1,7 +1,7 @@
 """Can one see in a teacher that it was trained with label smoothing? `keras-ls diagnose` on teachers of known α.
 
 Run: python examples/diagnose_teachers.py   (about 5 minutes on two cores: 60 small networks)
-Result: diagnose-teachers.png. Trained for 40 epochs all are told right, and α within .012; after 3 epochs, which
+Result: diagnose-teachers.png. Trained for 40 epochs all are told right, and α within 0.012; after 3 epochs, which
 is too early, nearly all are called unclear.
 """
 

@@ -55,7 +55,7 @@ class HistogramBinning(PerClassCalibrator):
         ValueError: for unknown options, and logits of another number of classes than the first.
 
     Examples:
-        Four examples at P(y=1) = .9 with three hits:
+        Four examples at P(y=1) = 0.9 with three hits:
 
         >>> import keras, numpy as np, keras_ls as kls
         >>> logits = np.log([9.0, 9.0, 9.0, 9.0])

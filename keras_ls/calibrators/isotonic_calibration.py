@@ -32,7 +32,7 @@ class IsotonicCalibration(PerClassCalibrator):
         method: "one_vs_rest" or "top_label".
         num_knots: the number of knots, at least 4, that hold each f; the variables are `[K, num_knots]`. Up to
             num_knots / 2 steps are kept exactly; a function of more is thinned and differs by at most
-            `2 / (num_knots - 3)`, in general by less: the advice of the report says by how much, from .01 on.
+            `2 / (num_knots - 3)`, in general by less: the advice of the report says by how much, from 0.01 on.
         floor: the least probability, in (0, 1).
         from_logits: whether a call and `fit` are given logits (default), or probabilities, as of a model that ends in a
             softmax or sigmoid.

@@ -26,7 +26,7 @@ def log_odds(logits):
         `[..., K]`, at least float32, within ±1e30. A NaN makes its row NaN.
 
     Examples:
-        Probabilities (.8, .1, .1): log(.8 / .2) = log 4, log(.1 / .9) = -log 9.
+        Probabilities (0.8, 0.1, 0.1): log(0.8 / 0.2) = log 4, log(0.1 / 0.9) = -log 9.
 
         >>> from keras_ls.calibrators.log_odds import log_odds
         >>> import numpy as np
@@ -138,7 +138,7 @@ def logits_of_confidence(logits, confidence, floor, leading=None):
         >>> import numpy as np
         >>> from keras_ls.calibrators.log_odds import logits_of_confidence
         >>> z = logits_of_confidence(np.log([[0.8, 0.15, 0.05]]), [[0.6]], 1e-7)
-        >>> [round(float(p), 6) for p in np.exp(z)[0]]  # .4 split 3 : 1
+        >>> [round(float(p), 6) for p in np.exp(z)[0]]  # 0.4 split 3 : 1
         [0.6, 0.3, 0.1]
     """
     logits = at_least_float32(logits)

@@ -74,7 +74,7 @@ def interpolate_probability(log_odds, knots, values):
         f, `[..., K]`.
 
     Examples:
-        Half-way between p = .2, which becomes 0, and p = .8, which becomes .5:
+        Half-way between p = 0.2, which becomes 0, and p = 0.8, which becomes 0.5:
 
         >>> import math
         >>> from keras_ls.calibrators.piecewise import interpolate_probability

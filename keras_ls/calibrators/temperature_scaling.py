@@ -44,7 +44,7 @@ class TemperatureScaling(Calibrator):
         ValueError: for a temperature or bounds not above 0.
 
     Examples:
-        The optimum for these two examples is 1/T = .41777.
+        The optimum for these two examples is 1/T = 0.41777.
 
         >>> import numpy as np, keras_ls as kls
         >>> logits = np.log([[0.2, 0.8], [0.3, 0.7]])

@@ -28,7 +28,7 @@ class SmoothingSchedule(keras.callbacks.Callback):
         ValueError: for a model without such a loss, and for values that the loss does not take.
 
     Examples:
-        From .2 down to 0, while a network grows sure of itself:
+        From 0.2 down to 0, while a network grows sure of itself:
 
         >>> import keras, numpy as np, keras_ls as kls
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4)])

@@ -48,7 +48,7 @@ class BinarySmoothedCrossentropy(ReplicaExactLoss):
             `SmoothedCrossentropy`) or of another shape.
 
     Examples:
-        Targets .95 and .05 at p = ½: `log 2`, whatever the labels.
+        Targets 0.95 and 0.05 at p = ½: `log 2`, whatever the labels.
 
         >>> import keras_ls as kls
         >>> loss = kls.losses.BinarySmoothedCrossentropy(0.1)

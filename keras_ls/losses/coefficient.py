@@ -40,7 +40,7 @@ class Coefficient:
             return
         number = self.checked(self.name, value)
         with np.errstate(over="ignore"):  # to infinity, which is refused
-            self.checked(self.name, float(np.asarray(number).astype(loss.dtype)))  # .99999999 becomes 1
+            self.checked(self.name, float(np.asarray(number).astype(loss.dtype)))  # 0.99999999 becomes 1
         if isinstance(vars(loss).get(self.name), keras.Variable):
             vars(loss)[self.name].assign(number)
         elif inside_traced_code():
@@ -48,7 +48,7 @@ class Coefficient:
         else:
             if self.name not in vars(loss):
                 vars(loss)[_made_with(self.name)] = _shortest(number, loss.dtype)
-            # no autocast: in a layer of half precision that calls the loss, .1 stays .1
+            # no autocast: in a layer of half precision that calls the loss, 0.1 stays 0.1
             vars(loss)[self.name] = keras.Variable(
                 number, trainable=False, dtype=loss.dtype, autocast=False, name=self.name
             )
@@ -147,7 +147,7 @@ def _names(loss):
 
 
 def number(variable):
-    """A coefficient as the float it was set to: the shortest number with its float32 value, .1 and not .10000000149.
+    """A coefficient as the float it was set to: the shortest number with its float32 value, 0.1 and not 0.10000000149.
 
     None for the None of an optional one.
     """

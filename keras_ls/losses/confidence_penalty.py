@@ -41,7 +41,7 @@ class ConfidencePenalty(PenalisedCrossentropy):
             as for `SmoothedCrossentropy`).
 
     Examples:
-        `log 2 - .1 log 2`:
+        `log 2 - 0.1 log 2`:
 
         >>> import keras_ls as kls
         >>> round(float(kls.losses.ConfidencePenalty(0.1)([0], [[0.0, 0.0]])), 4)

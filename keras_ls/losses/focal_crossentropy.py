@@ -10,7 +10,7 @@ from keras_ls.ops.focal import checked_gamma, focal_core
 class FocalCrossentropy(ClassificationLoss):
     """Focal cross-entropy of integer labels.
 
-    `ℓ = -(1 - p_y)^γ log p_y`. With `gamma="flsd-53"` (sample-dependent, FLSD-53) γ is 5 where `p_y < .2` and 3
+    `ℓ = -(1 - p_y)^γ log p_y`. With `gamma="flsd-53"` (sample-dependent, FLSD-53) γ is 5 where `p_y < 0.2` and 3
     elsewhere.
 
     When: for calibration without smoothed targets: for γ >= 1 it is at least `KL(q ‖ p) - γ H(p)`, so that confident

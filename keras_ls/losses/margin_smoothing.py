@@ -12,7 +12,7 @@ class MarginSmoothing(PenalisedCrossentropy):
     """Cross-entropy plus a penalty on logits that fall more than a margin behind the largest one (MbLS).
 
     `ℓ = -log p_y + λ · 1/K Σ_k max(0, max_j z_j - z_k - m)`. The paper writes a sum over the classes; its code, with
-    which the defaults m=10 and λ=.1 were found, takes their mean, and so does this class: for the sum, give λ·K.
+    which the defaults m=10 and λ=0.1 were found, takes their mean, and so does this class: for the sum, give λ·K.
 
     When: label smoothing pulls every logit distance to one value, also where the network is right to be less sure.
     This one leaves distances within the margin alone, which keeps more of the accuracy and of what the logits say of
@@ -44,7 +44,7 @@ class MarginSmoothing(PenalisedCrossentropy):
             as for `SmoothedCrossentropy`).
 
     Examples:
-        `log(1 + e^-12) + .1 · (12 - 10) / 2`:
+        `log(1 + e^-12) + 0.1 · (12 - 10) / 2`:
 
         >>> import keras_ls as kls
         >>> round(float(kls.losses.MarginSmoothing(10.0, 0.1)([0], [[12.0, 0.0]])), 4)

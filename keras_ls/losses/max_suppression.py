@@ -14,7 +14,7 @@ class MaxSuppression(PenalisedCrossentropy):
     logit: `α (z_y - mean z)`, which rewards a network that is wrong for being wrong with more confidence.
 
     When: instead of label smoothing where representations are used further (transfer, retrieval, distillation):
-    classes keep more of their inner variety. The paper raises α from .1 to .2 while training:
+    classes keep more of their inner variety. The paper raises α from 0.1 to 0.2 while training:
     `SmoothingSchedule(lambda epoch, _: 0.1 + 0.1 * epoch / epochs, attribute="weight")`.
 
     Args:
@@ -42,7 +42,7 @@ class MaxSuppression(PenalisedCrossentropy):
             as for `SmoothedCrossentropy`).
 
     Examples:
-        `log 2 + .1 · 0`, and for the wrong class `log(1 + e^3) + .1 · 1.5`:
+        `log 2 + 0.1 · 0`, and for the wrong class `log(1 + e^3) + 0.1 · 1.5`:
 
         >>> import keras_ls as kls
         >>> loss = kls.losses.MaxSuppression(0.1)

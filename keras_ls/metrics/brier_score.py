@@ -28,7 +28,7 @@ class BrierScore(StreamingMean):
             make the result NaN; labels out of range raise when a TensorFlow graph runs, and give NaN under XLA.
 
     Examples:
-        `(.14 + .24 + .86) / 3`:
+        `(0.14 + 0.24 + 0.86) / 3`:
 
         >>> import keras_ls as kls
         >>> metric = kls.metrics.BrierScore(from_logits=False)

@@ -54,7 +54,8 @@ class ClasswiseCalibrationError(CountingMetric):
             under XLA.
 
     Examples:
-        Class 1 has .1 and .4 in one of two bins and .7 in the other: `2/3 |1/2 - .25| + 1/3 |1 - .7|`; class 0 mirrors.
+        Class 1 has 0.1 and 0.4 in one of two bins and 0.7 in the other: `2/3 |1/2 - 0.25| + 1/3 |1 - 0.7|`;
+        class 0 mirrors.
 
         >>> import keras_ls as kls
         >>> metric = kls.metrics.ClasswiseCalibrationError(num_bins=2, from_logits=False)

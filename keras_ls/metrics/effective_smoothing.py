@@ -36,7 +36,7 @@ class EffectiveSmoothing(StreamingMean):
             XLA.
 
     Examples:
-        `(.3 + .1) / 2` of two classes, times 2:
+        `(0.3 + 0.1) / 2` of two classes, times 2:
 
         >>> import keras_ls as kls
         >>> metric = kls.metrics.EffectiveSmoothing(from_logits=False)

@@ -33,7 +33,7 @@ class NegativeLogLikelihood(StreamingMean):
             make the result NaN; labels out of range raise when a TensorFlow graph runs, and give NaN under XLA.
 
     Examples:
-        `-(log .7 + log .6 + log .3) / 3`:
+        `-(log 0.7 + log 0.6 + log 0.3) / 3`:
 
         >>> import keras_ls as kls
         >>> metric = kls.metrics.NegativeLogLikelihood(from_logits=False)

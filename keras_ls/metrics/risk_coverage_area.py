@@ -40,7 +40,7 @@ class RiskCoverageArea(CountingMetric):
             make the result NaN; labels out of range raise when a TensorFlow graph runs, and give NaN under XLA.
 
     Examples:
-        Right at .9, wrong at .8, right at .7: `(0/1 + 1/2 + 1/3) / 3`.
+        Right at 0.9, wrong at 0.8, right at 0.7: `(0/1 + 1/2 + 1/3) / 3`.
 
         >>> import keras_ls as kls
         >>> metric = kls.metrics.RiskCoverageArea(from_logits=False)

@@ -36,7 +36,7 @@ class SmoothCalibrationError(StreamingMetric):
             give NaN under XLA.
 
     Examples:
-        One confidence, .7, and one in two right: whatever the kernel, `∫ |.5 - .7| K = .2`.
+        One confidence, 0.7, and one in two right: whatever the kernel, `∫ |0.5 - 0.7| K = 0.2`.
 
         >>> import keras_ls as kls
         >>> metric = kls.metrics.SmoothCalibrationError(from_logits=False)

@@ -40,7 +40,8 @@ class TeacherAgreement(StreamingMean):
             predictions make the result NaN.
 
     Examples:
-        They agree on the first class of the first example alone; `KL((.5, .5) ‖ (.25, .75)) = .1438` is the second's.
+        They agree on the first class of the first example alone; `KL((0.5, 0.5) ‖ (0.25, 0.75)) = 0.1438`
+        is the second's.
 
         >>> import math, keras_ls as kls
         >>> teacher, student = [[1.0, 0.0], [0.0, 0.0]], [[1.0, 0.0], [0.0, math.log(3.0)]]

@@ -22,7 +22,7 @@ class ImageStandardization(keras.layers.Layer):
         The shape and dtype of the inputs; half precision is widened inside.
 
     Examples:
-        The mean of these four pixels is .5, their standard deviation .5.
+        The mean of these four pixels is 0.5, their standard deviation 0.5.
 
         >>> import numpy as np, keras_ls as kls
         >>> np.ravel(kls.models.ImageStandardization()(np.reshape([0.0, 1.0, 1.0, 0.0], (1, 2, 2, 1)))).tolist()

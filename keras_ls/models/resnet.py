@@ -21,7 +21,7 @@ def resnet(
 
     A block adds two 3×3 convolutions F to its input: `y = relu(x + F(x))` with `F = bn conv relu bn conv`, or with
     `preactivation` `y = x + F(x)` with `F = conv relu bn conv relu bn`. The second and third stage begin with a stride
-    of 2. Batch normalization has momentum .9; convolutions have no bias and He's initial values.
+    of 2. Batch normalization has momentum 0.9; convolutions have no bias and He's initial values.
 
     The network standardises each image itself: it takes pixels in [0, 1]. The outputs of the stages are named
     "stage_1", "stage_2" and "stage_3", the pooled features "penultimate", the last layer "logits".

@@ -43,7 +43,7 @@ def probabilities_to_logits(probabilities, binary=None):
             when it runs.
 
     Examples:
-        log(.8 / .2) = log 4 either way:
+        log(0.8 / 0.2) = log 4 either way:
 
         >>> import keras_ls as kls
         >>> z = kls.ops.probabilities_to_logits([[0.2, 0.8]])

@@ -29,7 +29,7 @@ _MANY = 2.0**20
 def uniform_bin_index(confidence, num_bins, closed="left"):
     """The index of the equal-width bin that holds each confidence.
 
-    The edges are rounded to the dtype of `confidence`, so that a half-precision .3 counts as .3.
+    The edges are rounded to the dtype of `confidence`, so that a half-precision 0.3 counts as 0.3.
 
     Args:
         confidence: values in [0, 1], any shape; integers count as float32.
@@ -186,7 +186,7 @@ def edge_index(edges, values, closed="left"):
 def _edge_ranks(examples, num_bins, closed):
     """The ranks, counted from 0, of those at the inner edges among so many examples."""
     k = K.convert_to_tensor(np.arange(1, num_bins), dtype=examples.dtype)
-    # round(k (n-1) / B) in whole numbers: in floating point .7 · 45 is 31.499999999999996
+    # round(k (n-1) / B) in whole numbers: in floating point 0.7 · 45 is 31.499999999999996
     last = K.where(examples > 1, examples - 1, K.zeros_like(examples))
     rank = K.floor((2 * k * last + num_bins) / (2 * num_bins))
     # of examples with weight: a dropped one must not close the first bin
@@ -215,7 +215,7 @@ def fine_cell_index(confidence, num_cells=FINE_CELLS):
         int32 tensor in [0, F) of the shape of `confidence`; 0 is in the first cell and 1 in the last.
 
     Examples:
-        `.49995 + (9.21 + 17) / 68 = .88540` and `.499995 + (11.513 + 17) / 68 = .91931`, times 4096. Cells of equal
+        `0.49995 + (9.21 + 17) / 68 = 0.88540` and `0.499995 + (11.513 + 17) / 68 = 0.91931`, times 4096. Cells of equal
         width would have these two in one.
 
         >>> import keras_ls as kls

@@ -109,7 +109,7 @@ def calibration_error_of_bins(statistics, norm="l1", debiased=False, examples=No
         ValueError: with `debiased`, for weights that are no whole numbers without `examples`.
 
     Examples:
-        One bin of 4 with 3 hits at confidence .9: `|.75 - .9|`.
+        One bin of 4 with 3 hits at confidence 0.9: `|0.75 - 0.9|`.
 
         >>> import keras_ls as kls
         >>> from keras_ls.ops.calibration import calibration_error_of_bins
@@ -151,7 +151,7 @@ def brier_score(labels, probabilities, sample_weight=None, axis=-1):
         ValueError: for shapes or labels that do not fit, NaN, or no examples.
 
     Examples:
-        `(.14 + .24 + .86) / 3`:
+        `(0.14 + 0.24 + 0.86) / 3`:
 
         >>> import keras_ls as kls
         >>> p = [[0.2, 0.7, 0.1], [0.6, 0.2, 0.2], [0.6, 0.1, 0.3]]

@@ -56,8 +56,8 @@ def classwise_calibration_error(
         ValueError: for unknown options, shapes or labels that do not fit, NaN, or no examples.
 
     Examples:
-        Class 1 has .1 and .4 in one of two bins and .7 in the other, hit in one of two and in one of one:
-        `2/3 |1/2 - .25| + 1/3 |1 - .7|`; so does its mirror image, class 0.
+        Class 1 has 0.1 and 0.4 in one of two bins and 0.7 in the other, hit in one of two and in one of one:
+        `2/3 |1/2 - 0.25| + 1/3 |1 - 0.7|`; so does its mirror image, class 0.
 
         >>> import keras_ls as kls
         >>> error = kls.ops.classwise_calibration_error([0, 1, 1], [[0.9, 0.1], [0.6, 0.4], [0.3, 0.7]], num_bins=2)

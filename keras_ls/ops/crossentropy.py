@@ -38,7 +38,7 @@ def smoothed_crossentropy(labels, logits, label_smoothing=0.0, prior=None, axis=
         ValueError: for α, prior, labels or shapes that do not fit, logits that are NaN or +inf.
 
     Examples:
-        The lowest reachable value for K=10, α=.1 is the entropy of the target, 0.5003, at a logit gap of log 91.
+        The lowest reachable value for K=10, α=0.1 is the entropy of the target, 0.5003, at a logit gap of log 91.
 
         >>> import math, keras_ls as kls
         >>> logits = [[math.log(91.0)] + [0.0] * 9]
@@ -214,7 +214,7 @@ def binary_smoothed_crossentropy(labels, logits, label_smoothing=0.0, prior=None
         ValueError: for α, prior, labels or shapes that do not fit, logits that are not finite.
 
     Examples:
-        t = .95 at p = .95 costs its entropy, `-.95 log .95 - .05 log .05`:
+        t = 0.95 at p = 0.95 costs its entropy, `-.95 log 0.95 - 0.05 log 0.05`:
 
         >>> import math, keras_ls as kls
         >>> round(float(kls.ops.binary_smoothed_crossentropy([1.0], [math.log(19.0)], 0.1)[0]), 4)

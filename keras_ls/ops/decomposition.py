@@ -85,13 +85,13 @@ def brier_decomposition(
         ValueError: for unknown options, shapes or labels that do not fit, NaN, or no examples.
 
     Examples:
-        Two bins: .2 and .4 with hits 0 and 1, .8 twice with two hits. `p̄` .3 and .8, `ȳ` .5 and 1.
+        Two bins: 0.2 and 0.4 with hits 0 and 1, 0.8 twice with two hits. `p̄` 0.3 and 0.8, `ȳ` 0.5 and 1.
 
         >>> import keras_ls as kls
         >>> parts = kls.ops.brier_decomposition([0, 1, 1, 1], [0.2, 0.4, 0.8, 0.8], num_bins=2)
         >>> [round(float(part), 6) for part in parts]
         [0.04, 0.0625, 0.1875, 0.005, 0.05]
-        >>> round(float(parts.brier_score), 6)  # (.04 + .36 + .04 + .04) / 4
+        >>> round(float(parts.brier_score), 6)  # (0.04 + 0.36 + 0.04 + 0.04) / 4
         0.12
 
     Reference:

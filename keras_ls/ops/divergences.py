@@ -31,7 +31,7 @@ def kl_divergence(
         ValueError: for a temperature that is not above 0, logits of two shapes, NaN or +inf.
 
     Examples:
-        `KL((.5, .5) ‖ (.25, .75)) = ½ log 2 + ½ log ⅔ = 0.1438`.
+        `KL((0.5, 0.5) ‖ (0.25, 0.75)) = ½ log 2 + ½ log ⅔ = 0.1438`.
 
         >>> import math, keras_ls as kls
         >>> round(float(kls.ops.kl_divergence([[0.0, 0.0]], [[0.0, math.log(3.0)]])[0]), 4)
@@ -113,7 +113,7 @@ def binary_kl_divergence(teacher_logits, student_logits, temperature=1.0, studen
         ValueError: for a temperature that is not above 0, logits of two shapes, or that are not finite.
 
     Examples:
-        `KL((.5, .5) ‖ (.25, .75)) = ½ log 2 + ½ log ⅔ = 0.1438`.
+        `KL((0.5, 0.5) ‖ (0.25, 0.75)) = ½ log 2 + ½ log ⅔ = 0.1438`.
 
         >>> import math, keras_ls as kls
         >>> round(float(kls.ops.binary_kl_divergence([0.0], [math.log(3.0)])[0]), 4)

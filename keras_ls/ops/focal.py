@@ -17,7 +17,7 @@ def focal_crossentropy(labels, logits, gamma=3.0, axis=-1):
     Args:
         labels: integers, of the shape of `logits` without `axis` (or with 1 there).
         logits: `[..., K]`, or K along `axis`.
-        gamma: γ >= 0, or "flsd-53": γ = 5 for examples with `p_y < .2` and 3 for the others.
+        gamma: γ >= 0, or "flsd-53": γ = 5 for examples with `p_y < 0.2` and 3 for the others.
         axis: the class axis.
 
     Returns:

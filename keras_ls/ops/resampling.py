@@ -79,8 +79,8 @@ def bootstrap_interval(
 
     Where t itself lies outside, as the reflection of a strongly biased statistic leaves it, the interval is extended to
     t, which is then its end. That can only raise the coverage. Of ten bins, 300 to 5,000 examples and a true error of
-    .02 to .075, 95 % intervals of the basic method cover it in 80 to 92 % of all samples; a true error of 0 in half of
-    them. Whether a calibration error differs from 0 at all is for `calibration_test` to say, not for an interval.
+    0.02 to 0.075, 95 % intervals of the basic method cover it in 80 to 92 % of all samples; a true error of 0 in half
+    of them. Whether a calibration error differs from 0 at all is for `calibration_test` to say, not for an interval.
 
     Whole-number weights are counts: as many examples are drawn as they sum to, in proportion, and memory does not grow
     with them. Other weights stay with their example, which is drawn whole, as likely as any other; their scale says
@@ -109,7 +109,7 @@ def bootstrap_interval(
         ValueError: for unknown options, shapes or labels that do not fit, or no examples.
 
     Examples:
-        An accuracy of .8 of 100 examples has the standard error √(.8 · .2 / 100).
+        An accuracy of 0.8 of 100 examples has the standard error √(0.8 · 0.2 / 100).
 
         >>> import numpy as np, keras_ls as kls
         >>> accuracy = lambda labels, p, sample_weight: np.average(labels == p.argmax(1), weights=sample_weight)
@@ -200,7 +200,7 @@ def calibration_test(
             examples.
 
     Examples:
-        Twenty predictions of .75 with 15 hits: no drawn labels fit better. With 5 hits hardly any fit worse.
+        Twenty predictions of 0.75 with 15 hits: no drawn labels fit better. With 5 hits hardly any fit worse.
 
         >>> import keras_ls as kls
         >>> kls.ops.calibration_test([1] * 15 + [0] * 5, [0.75] * 20, num_resamples=99).p_value

@@ -31,7 +31,7 @@ def risk_coverage_area(labels, probabilities, sample_weight=None, axis=-1):
         ValueError: for shapes or labels that do not fit, NaN, or no examples.
 
     Examples:
-        Right at .9, wrong at .8, right at .7: `(0/1 + 1/2 + 1/3) / 3`.
+        Right at 0.9, wrong at 0.8, right at 0.7: `(0/1 + 1/2 + 1/3) / 3`.
 
         >>> import keras_ls as kls
         >>> p = [[0.9, 0.1], [0.8, 0.2], [0.7, 0.3]]

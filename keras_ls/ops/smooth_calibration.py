@@ -25,7 +25,7 @@ def smooth_calibration_error(labels, probabilities, bandwidth=None, sample_weigh
     reflected at 0 and 1, with f the confidence and y 1 where right. It does not increase with σ, so that one σ* is its
     own error, `smECE_σ* = σ*`: that value has no parameter, and two predictors that differ little have errors that do.
 
-    The result is exact up to `.37 (h/σ)² · 1/n Σ_i w_i |y_i - f_i|` with h = 1/16384: 1.4e-5 for σ = .01. A σ* below
+    The result is exact up to `0.37 (h/σ)² · 1/n Σ_i w_i |y_i - f_i|` with h = 1/16384: 1.4e-5 for σ = 0.01. A σ* below
     2h is not resolved: the error at 2h is given, which then is at most 1.3e-4 too low.
 
     Args:
@@ -42,7 +42,7 @@ def smooth_calibration_error(labels, probabilities, bandwidth=None, sample_weigh
         ValueError: for a bandwidth too small, shapes or labels that do not fit, NaN, or no examples.
 
     Examples:
-        One confidence, .7, and one in two right: whatever the kernel, `∫ |.5 - .7| K = .2`.
+        One confidence, 0.7, and one in two right: whatever the kernel, `∫ |0.5 - 0.7| K = 0.2`.
 
         >>> import keras_ls as kls
         >>> round(float(kls.ops.smooth_calibration_error([0, 1], [0.7, 0.7])), 6)

@@ -155,7 +155,7 @@ def estimate_smoothing(logits, labels, sample_weight=None) -> SmoothingEstimate:
         ValueError: for shapes or labels that do not fit, and logits that are not finite.
 
     Examples:
-        Logits of targets smoothed with .1: the gap is log(1 + 2 · .9/.1).
+        Logits of targets smoothed with 0.1: the gap is log(1 + 2 · 0.9/.1).
 
         >>> import math, keras_ls as kls
         >>> found = kls.ops.estimate_smoothing([[math.log(19.0), 0.0], [0.0, math.log(19.0)]], [0, 1])

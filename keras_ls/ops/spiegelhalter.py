@@ -59,7 +59,8 @@ def spiegelhalter_test(labels, probabilities, sample_weight=None, axis=-1) -> Sp
         ValueError: for shapes or labels that do not fit, targets that are no outcomes, NaN, or no examples.
 
     Examples:
-        Ten predictions of .9, nine right: `z ∝ 9 (.82 - .9) + (.82 - .1) = 0`. All ten right: `10 (-.08) / sqrt(.576)`.
+        Ten predictions of 0.9, nine right: `z ∝ 9 (0.82 - 0.9) + (0.82 - 0.1) = 0`. All ten right:
+        `10 (-0.08) / sqrt(0.576)`.
 
         >>> import keras_ls as kls
         >>> z, p_value = kls.ops.spiegelhalter_test([1] * 9 + [0], [0.9] * 10)

@@ -37,7 +37,7 @@ def sweep_calibration_error(
         ValueError: for unknown options, shapes or labels that do not fit, NaN, or no examples.
 
     Examples:
-        One bin: `|3/4 - .75|`. Two: ½ at .65 and 1 at .85. Three would have accuracies 1, 0, 1.
+        One bin: `|3/4 - 0.75|`. Two: ½ at 0.65 and 1 at 0.85. Three would have accuracies 1, 0, 1.
 
         >>> import keras_ls as kls
         >>> p, y = [0.6, 0.7, 0.8, 0.9], [1, 0, 1, 1]

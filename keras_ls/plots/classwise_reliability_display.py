@@ -103,7 +103,7 @@ class ClasswiseReliabilityDisplay:
             ValueError: for P(y=1) alone, classes or names that do not fit, and what a single diagram raises.
 
         Examples:
-            Class 0 is said with .8, .8, .6 and comes 1 time in 3; class 1 with .2, .2, .4, and comes twice:
+            Class 0 is said with 0.8, 0.8, 0.6 and comes 1 time in 3; class 1 with 0.2, 0.2, 0.4, and comes twice:
 
             >>> import keras_ls as kls
             >>> p = [[0.8, 0.2], [0.8, 0.2], [0.6, 0.4]]
@@ -225,8 +225,8 @@ def _draw_panel(ax, bins, xlabel, ylabel):
     draw_frame(ax, xlabel, ylabel, f"{bins.name}: {bins.calibration_error:.3f}")
     ax.title.set_fontsize(TICK_SIZE)
     ticks = [0, 0.5, 1]
-    ax.set_xticks(ticks, ["0", ".5", "1"])
-    ax.set_yticks(ticks, ["0", ".5", "1"])
+    ax.set_xticks(ticks, ["0", "0.5", "1"])
+    ax.set_yticks(ticks, ["0", "0.5", "1"])
     share = bins.weight[full] / bins.weight.sum()
     strip = add_strip(ax, share.max(), ylabel=None)
     strip.set_yticks([])

@@ -61,7 +61,7 @@ class ReliabilityDisplay:
     Examples:
         >>> import keras_ls as kls
         >>> display = kls.plots.ReliabilityDisplay([4, 0, 6], [0.25, None, 0.5], [0.2, None, 0.9], [0, 0.4, 0.6, 1])
-        >>> round(display.calibration_error, 6)  # (4 · .05 + 6 · .4) / 10
+        >>> round(display.calibration_error, 6)  # (4 · 0.05 + 6 · 0.4) / 10
         0.26
         >>> [round(float(bar.get_height()), 2) for bar in display.plot().bars_]
         [0.25, 0.5]
@@ -137,7 +137,7 @@ class ReliabilityDisplay:
             density: whether to show the shares of 100 cells instead of those of the bins.
             smooth: whether to draw a smooth curve instead of bars. It is off the diagonal by the mean of accuracy less
                 confidence around each confidence, under a Gaussian reflected at 0 and 1 whose bandwidth is the smooth
-                calibration error (at least .005).
+                calibration error (at least 0.005).
             resamples: of the curve's band: 95 % of the curves of as many bootstrap samples, at each confidence by
                 itself and with the bandwidth held; 0 for none. Where all examples are right it has no width.
             seed: of the resamples.
@@ -152,7 +152,7 @@ class ReliabilityDisplay:
                 outside [0, 1].
 
         Examples:
-            Confidences .9, .9, .8 (one wrong) and .6 (right) in the two halves of [0, 1]:
+            Confidences 0.9, 0.9, 0.8 (one wrong) and 0.6 (right) in the two halves of [0, 1]:
 
             >>> import keras_ls as kls
             >>> p = [[0.9, 0.1], [0.9, 0.1], [0.8, 0.2], [0.4, 0.6]]

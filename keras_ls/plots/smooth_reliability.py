@@ -24,7 +24,7 @@ def smooth_reliability(confidence, accuracy, weight, resamples, seed):
     """Returns the curve `t + Σ w K(t, c) (a - c) / Σ w K(t, c)` of examples, with a bootstrap band.
 
     K is the Gaussian reflected at 0 and 1. Its bandwidth σ is the smooth calibration error itself: the σ at which
-    `∫ |1/n Σ w K_σ(t, c) (a - c)| dt = σ`, but at least .005. So the distance of the curve from the diagonal is what
+    `∫ |1/n Σ w K_σ(t, c) (a - c)| dt = σ`, but at least 0.005. So the distance of the curve from the diagonal is what
     the error integrates. A mean of the accuracies alone would pull a calibrated model off the diagonal near 0 and 1,
     where all other confidences lie on one side.
 

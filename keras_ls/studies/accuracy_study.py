@@ -151,9 +151,9 @@ class AccuracyStudy(Study):
                 f"{about} T is fitted on the calibration split, "
                 f"which no other number uses; ECE with {self.num_bins} bins. R² is the class separation of Kornblith "
                 "et al. (2021), AURC the area under the risk-coverage curve, as trained (lower is better). Every "
-                "loss has a setting from its paper (margin 10, weight .1; confidence penalty .1), the same everywhere; "
-                "none is tuned here. The paper's column is an AlexNet on all of CIFAR-10 and, for MNIST, a perceptron "
-                "of 1200×1200 on all of it."
+                "loss has a setting from its paper (margin 10, weight 0.1; confidence penalty 0.1), the same "
+                "everywhere; none is tuned here. The paper's column is an AlexNet on all of CIFAR-10 and, for MNIST, a "
+                "perceptron of 1200×1200 on all of it."
             ),
         )
 
@@ -168,7 +168,7 @@ class AccuracyStudy(Study):
                 "CIFAR-100: 72.1 → 72.7; CIFAR-10: no difference (table 2)",
             ),
             direction_at_points(
-                "Smoothing lowers the ECE", pairs("ece", "smoothed", "hard"), ".150 → .024 (CIFAR-100, table 3)"
+                "Smoothing lowers the ECE", pairs("ece", "smoothed", "hard"), "0.150 → 0.024 (CIFAR-100, table 3)"
             ),
             direction_at_points(
                 "Smoothing separates the classes more (R²)",

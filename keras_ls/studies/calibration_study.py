@@ -24,8 +24,8 @@ DEFAULTS = {
 }
 PAPER_ALPHA = 0.05
 # CIFAR-100, ResNet-56, 15 bins (table 3)
-PAPER_ECE = {0.0: ".150", PAPER_ALPHA: ".024"}
-PAPER_TEMPERATURE = ".021 (T=1.9)"
+PAPER_ECE = {0.0: "0.150", PAPER_ALPHA: "0.024"}
+PAPER_TEMPERATURE = "0.021 (T=1.9)"
 SCORES = ("accuracy", "nll", "brier", "ece")
 # key, heading, digits
 MEASURES = {
@@ -190,14 +190,14 @@ class CalibrationStudy(Study):
 
         name = f"Smoothing (α={alpha:g})" if len(self.label_smoothings) > 1 else "Smoothing"
         return (
-            direction_at_points(f"{name} lowers the ECE", pairs("ece", smoothed, "hard"), ".150 → .024"),
+            direction_at_points(f"{name} lowers the ECE", pairs("ece", smoothed, "hard"), "0.150 → 0.024"),
             direction_at_points(
-                "A temperature lowers the ECE", pairs("ece", "hard + temperature", "hard"), ".150 → .021"
+                "A temperature lowers the ECE", pairs("ece", "hard + temperature", "hard"), "0.150 → 0.021"
             ),
             direction_at_points(
                 f"A temperature calibrates slightly better than {name[0].lower()}{name[1:]}",
                 pairs("ece", "hard + temperature", smoothed),
-                ".021 against .024",
+                "0.021 against 0.024",
             ),
             direction_at_points(
                 f"After a temperature, {name[0].lower()}{name[1:]} still has the lower NLL",

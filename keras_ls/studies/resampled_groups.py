@@ -118,7 +118,7 @@ def resampled_classwise_errors(labels, logits, weight, num_bins, num_resamples, 
         The errors; None where counts stand for more than 2²⁶ examples.
 
     Examples:
-        Always .5, and half of the examples of each class:
+        Always 0.5, and half of the examples of each class:
 
         >>> import numpy as np
         >>> from keras_ls.studies.resampled_groups import resampled_classwise_errors

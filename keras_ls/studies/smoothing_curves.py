@@ -119,7 +119,7 @@ class SmoothingCurves:
                 rows=rows,
                 note=(
                     f"Mean ± 95 % interval over {len(self.seeds)} seeds. The test split is the same for all of them: "
-                    f"its {tests:,} examples alone leave an accuracy of .7 uncertain by ± "
+                    f"its {tests:,} examples alone leave an accuracy of 0.7 uncertain by ± "
                     f"{1.96 * np.sqrt(0.21 / tests):.3f}. Teacher: {teacher.about_network()}, {teacher.epochs} epochs; "
                     f"student: {student.about_network()}, {student.epochs} epochs; "
                     f"{len(student.part('train')[1]):,} training images. γ is measured on them (of crops, on the "
@@ -142,7 +142,7 @@ class SmoothingCurves:
             rows=rows,
             note=(
                 f"Mean ± 95 % interval over {len(self.seeds)} seeds. Chandrasegaran et al. (2022), ImageNet, ResNet-50 "
-                "→ ResNet-18: T=1 71.49 (α=0) and 71.67 (α=.1), T=2 71.36 and 68.86, T=3 69.67 and 67.75, "
+                "→ ResNet-18: T=1 71.49 (α=0) and 71.67 (α=0.1), T=2 71.36 and 68.86, T=3 69.67 and 67.75, "
                 "T=64 66.19 and 64.36."
             ),
         )
@@ -172,7 +172,7 @@ class SmoothingCurves:
             direction_at_points(
                 "At equal γ, the hard teacher teaches better than a smoothed teacher",
                 _swapped(at_equal_gamma(hard, values[SMOOTHED])),
-                "MNIST, student's error: .74 % against .91 %",
+                "MNIST, student's error: 0.74 % against 0.91 %",
             ),
             direction_at_points(
                 f"From T=1 to {last}, students of a smoothed teacher lose more than students of the hard teacher",
@@ -235,7 +235,7 @@ def at_equal_gamma(reference, points):
         Point name → `(reference accuracy, accuracy)`, one value a seed.
 
     Examples:
-        Half-way between (0, .8) and (1, .6) the reference is at .7.
+        Half-way between (0, 0.8) and (1, 0.6) the reference is at 0.7.
 
         >>> from keras_ls.studies.smoothing_curves import at_equal_gamma
         >>> reference = {"a": {"gamma": [0.0], "accuracy": [0.8]}, "b": {"gamma": [1.0], "accuracy": [0.6]}}

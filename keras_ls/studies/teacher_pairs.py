@@ -26,7 +26,7 @@ class TeacherPairs:
     """A hard and a smoothed teacher, a student of each, and a student without a teacher.
 
     Teachers see shifted images, students the images as they are. Students learn `(1-β) · CE + β · ½‖z_s - z_t‖²`, the
-    limit of distillation at a high temperature, with β = .6.
+    limit of distillation at a high temperature, with β = 0.6.
 
     Attributes:
         dataset: name of the dataset.
@@ -103,8 +103,8 @@ class TeacherPairs:
                 rows=rows,
                 note=(
                     f"Mean ± 95 % interval over {len(self.seeds)} seeds, on the {tests:,} test examples: with an error "
-                    f"of .7 % they alone leave ± {196 * np.sqrt(0.007 * 0.993 / tests):.2f}, for all networks alike. "
-                    f"{count:,} training images, {self.epochs} epochs, Adam with a rate from .001 linearly to 0, "
+                    f"of 0.7 % they alone leave ± {196 * np.sqrt(0.007 * 0.993 / tests):.2f}, for all networks alike. "
+                    f"{count:,} training images, {self.epochs} epochs, Adam with a rate from 0.001 linearly to 0, "
                     f"nothing tuned. Teachers: shifts of up to ± {self.shift} pixels; smoothed: α = "
                     f"{self.label_smoothing:g}. Students: no augmentation, {self.label_share:g}·CE + "
                     f"{1 - self.label_share:g}·½‖z_s − z_t‖². The paper: 60,000 images, 100 epochs."
@@ -120,13 +120,13 @@ class TeacherPairs:
                 "The smoothed teacher errs less than the hard one",
                 errors["teacher, smoothed"],
                 errors["teacher, hard labels"],
-                ".59 % against .67 %",
+                "0.59 % against 0.67 %",
             ),
             direction(
                 "The student of the smoothed teacher errs more than the student of the hard teacher",
                 errors["student of hard teacher"],
                 errors["student of smoothed teacher"],
-                ".91 % against .74 %",
+                "0.91 % against 0.74 %",
             ),
             direction(
                 "The student of the hard teacher errs less than the student alone",

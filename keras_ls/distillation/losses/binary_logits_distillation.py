@@ -43,7 +43,7 @@ class BinaryLogitsDistillation(DistillationLoss):
         ValueError: for a temperature that is not above 0, and logits of different shapes.
 
     Examples:
-        On each of two labels `KL((.5, .5) ‖ (.25, .75)) = 0.1438`:
+        On each of two labels `KL((0.5, 0.5) ‖ (0.25, 0.75)) = 0.1438`:
 
         >>> import math, keras_ls as kls
         >>> loss = kls.distillation.BinaryLogitsDistillation(temperature=1.0)

@@ -48,7 +48,7 @@ class LogitsDistillation(DistillationLoss):
             `standardize`.
 
     Examples:
-        `KL((.5, .5) ‖ (.25, .75)) = 0.1438`; here T = 2, so it is multiplied by 4.
+        `KL((0.5, 0.5) ‖ (0.25, 0.75)) = 0.1438`; here T = 2, so it is multiplied by 4.
 
         >>> import math, keras_ls as kls
         >>> loss = kls.distillation.LogitsDistillation(temperature=2.0)

@@ -46,7 +46,7 @@ class Training:
         temperature: of the teacher; the student's stays 1, as in the paper.
         epochs: passes over the training split.
         batch_size: examples a step.
-        optimizer: "sgd" with Nesterov momentum .9, the paper's for its image models, or "adam".
+        optimizer: "sgd" with Nesterov momentum 0.9, the paper's for its image models, or "adam".
         learning_rate: its first.
         decay: how the rate falls to 0: None for not, "cosine" (half of one) or "linear".
         seed: of initial weights, crops and order of examples.
