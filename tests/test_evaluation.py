@@ -72,12 +72,12 @@ def test_scores_are_those_of_the_functions(case, weight):
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("block", [1, 64, 10_000])
+@pytest.mark.parametrize("block", [1, 30, 10_000])
 def test_blocks_are_one(monkeypatch, case, block):
-    labels, logits = CASES[case]
-    expected = kls.evaluate(labels, logits, sample_weight=WEIGHT)
+    labels, logits = (x[:20] for x in CASES[case])
+    expected = kls.evaluate(labels, logits, sample_weight=WEIGHT[:20])
     monkeypatch.setattr(evaluation, "_BLOCK", block)
-    assert kls.evaluate(labels, logits, sample_weight=WEIGHT) == pytest.approx(expected, rel=1e-5)
+    assert kls.evaluate(labels, logits, sample_weight=WEIGHT[:20]) == pytest.approx(expected, rel=1e-5)
 
 
 def test_maps_and_an_ignored_class():

@@ -1,5 +1,6 @@
 """Every public argument that is a path takes `~`, and refuses what is no path in the same words."""
 
+import functools
 import inspect
 import types
 
@@ -47,10 +48,15 @@ def calibration_callback(home, path):
     return any((home / "mine" / "calibration").iterdir())
 
 
-def save_calibrator(home, path):
+@functools.cache
+def recalibration():
     labels, logits = [0, 0, 0, 1] * 5 + [1, 1, 1, 0] * 5, [[2.0, 0.0]] * 20 + [[0.0, 2.0]] * 20
     study = kls.studies.Recalibration(labels, logits, num_resamples=10, names=("temperature",))
-    kls.studies.save_calibrator(study, {name: study.step(name) for name in study.steps}, path, True, None, {})
+    return study, {name: study.step(name) for name in study.steps}
+
+
+def save_calibrator(home, path):
+    kls.studies.save_calibrator(*recalibration(), path, True, None, {})
     return (home / "mine" / "calibrator.json").exists()
 
 

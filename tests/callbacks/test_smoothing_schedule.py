@@ -348,7 +348,7 @@ def test_a_model_without_such_a_loss():
             fit(compiled(loss), 1, Schedule([0.1]))
     with pytest.raises(ValueError, match=message + "'sparse_categorical_crossentropy'"):
         fit(compiled("sparse_categorical_crossentropy"), 1, Schedule([0.1]))
-    with pytest.raises(ValueError, match=r"Expected a loss with `weight`.*Received: <.*SmoothedCrossentropy"):
+    with pytest.raises(ValueError, match=r"Expected a loss with `weight`.*Received: FocalCrossentropy.*SmoothedCrossentropy"):
         fit(compiled(losses.SmoothedCrossentropy()), 1, Schedule([0.1], "weight"))
     with pytest.raises(ValueError, match=r"Expected a loss with `name`"):
         fit(compiled(losses.SmoothedCrossentropy()), 1, Schedule([0.1], "name"))
