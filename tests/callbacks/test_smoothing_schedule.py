@@ -344,11 +344,11 @@ def test_a_backup_without_what_the_epoch_began_with(tmp_path):
 def test_a_model_without_such_a_loss():
     message = r"Expected a loss with `label_smoothing`, such as .*SmoothedCrossentropy.* in compile\(\)\. Received: "
     for loss in (keras.losses.SparseCategoricalCrossentropy(from_logits=True), losses.FocalCrossentropy()):
-        with pytest.raises(ValueError, match=message + "<"):
+        with pytest.raises(ValueError, match=message + "(<|FocalCrossentropy)"):
             fit(compiled(loss), 1, Schedule([0.1]))
     with pytest.raises(ValueError, match=message + "'sparse_categorical_crossentropy'"):
         fit(compiled("sparse_categorical_crossentropy"), 1, Schedule([0.1]))
-    with pytest.raises(ValueError, match=r"Expected a loss with `weight`.*Received: FocalCrossentropy.*SmoothedCrossentropy"):
+    with pytest.raises(ValueError, match=r"Expected a loss with `weight`.*Received: SmoothedCrossentropy"):
         fit(compiled(losses.SmoothedCrossentropy()), 1, Schedule([0.1], "weight"))
     with pytest.raises(ValueError, match=r"Expected a loss with `name`"):
         fit(compiled(losses.SmoothedCrossentropy()), 1, Schedule([0.1], "name"))
