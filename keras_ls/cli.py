@@ -1,6 +1,5 @@
 """The command line, `keras-ls`."""
 
-import contextlib
 import hashlib
 import pathlib
 import sys
@@ -11,7 +10,6 @@ from typing import Annotated
 import typer
 import typer.core
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -19,9 +17,17 @@ import keras_ls as kls
 from keras_ls.files import check_writable, printable
 from keras_ls.ops._checks import checked_choice, checked_count
 from keras_ls.studies.engine.study import LARGEST_SEED, MOST_BINS, MOST_FOLDS, MOST_RESAMPLES, MOST_SEEDS
+from keras_ls.terminal import (
+    AS_IT_IS,
+    StepLines,
+    console,
+    print_line,
+    print_result,
+    printed_warnings,
+    progress_bar,
+    summary_of,
+)
 from keras_ls_launcher import stopped
-
-AS_IT_IS = {"markup": False, "emoji": False}  # names, paths and cells come from files, and are no markup
 
 
 class _Commands(typer.core.TyperGroup):
@@ -42,10 +48,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Studies of label smoothing, calibration and distillation.",
 )
-console = Console(width=None if sys.stdout.isatty() else 120, **AS_IT_IS)
-
-LONGEST_NAME = 60  # characters
-SECONDS_BETWEEN_LINES = 15
 
 Names = Annotated[
     list[str], typer.Argument(metavar="STUDY...", help="One or more studies; `keras-ls list` names them.")
@@ -66,8 +68,8 @@ def main():
     try:
         app()
     except (ValueError, OSError) as error:
-        said = Text.assemble(("Error:", "bold red"), f" {printable(error)}")
-        Console(stderr=True, soft_wrap=True, **AS_IT_IS).print(said, highlight=False)
+        message = Text.assemble(("Error:", "bold red"), f" {printable(error)}")
+        Console(stderr=True, soft_wrap=True, **AS_IT_IS).print(message, highlight=False)
         sys.exit(2)
 
 
@@ -117,33 +119,33 @@ def run(
     check_writable(out, [*(f"{study.name}.json" for study in chosen), "report.html"])
     store = kls.studies.Store(out, scope)
     for study in chosen:
-        result = _progress(study, store)
+        result = summary_of(study, store)
         result.save(out / f"{study.name}.json")
         kls.studies.save_figures(result, out)
-        _print_result(result)
-    with _told_warnings():
+        print_result(result)
+    with printed_warnings():
         results = kls.studies.read_results(out)
     path = kls.studies.write_report(results, out)
-    _print(f"Done in {time.monotonic() - started:.0f} s. Open ", (path, "bold"), " in a browser.")
+    print_line(f"Done in {time.monotonic() - started:.0f} s. Open ", (path, "bold"), " in a browser.")
 
 
 @app.command()
 def report(directory: Directory):
     """Draws figures and report again from the JSON in DIR."""
     directory = directory.expanduser()
-    with _told_warnings():
+    with printed_warnings():
         results = kls.studies.read_results(directory)
     for result in results.values():
-        _print_result(result)
+        print_result(result)
     try:
         check_writable(directory, [f"{figure.name}.png" for r in results.values() for figure in r.figures])
         check_writable(directory, ["report.html"])
     except OSError as error:
-        _print(f"Nothing was drawn. {error}")
+        print_line(f"Nothing was drawn. {error}")
         return
     for result in results.values():
         kls.studies.save_figures(result, directory)
-    _print("Open ", (kls.studies.write_report(results, directory), "bold"), " in a browser.")
+    print_line("Open ", (kls.studies.write_report(results, directory), "bold"), " in a browser.")
 
 
 @app.command()
@@ -154,10 +156,10 @@ def export(
     """Writes the calibrated networks of the calibration study in DIR as SavedModels, with their provenance."""
     directory, to = directory.expanduser(), to.expanduser()
     check_writable(to)
-    with _told_warnings():
+    with printed_warnings():
         paths = kls.studies.export_models(directory, to)
     for path in paths:
-        _print("Wrote ", (path, "bold"), f" and {path.with_suffix('.json')}")
+        print_line("Wrote ", (path, "bold"), f" and {path.with_suffix('.json')}")
 
 
 @app.command()
@@ -205,7 +207,7 @@ def calibrate(
         warnings.simplefilter("always", UserWarning)
         read = kls.data.read_predictions(file, from_logits, labels, predictions, sample_weight, ignore_class)
         logits = kls.studies.logits_of(read.predictions, from_logits)
-    found, said = {}, {name: dict.fromkeys(str(warning.message) for warning in caught)}
+    found, messages_of = {}, {name: dict.fromkeys(str(warning.message) for warning in caught)}
     study = kls.studies.Recalibration(
         labels=read.labels,
         logits=logits,
@@ -218,28 +220,28 @@ def calibrate(
         names=tuple(calibrator) if calibrator else None,
     )
     out.mkdir(parents=True, exist_ok=True)
-    with _bar() as progress:
-        task = progress.add_task("", total=len(study.steps), study="calibrate")
-        lines = _Lines("calibrate", len(study.steps))
+    with progress_bar() as bar:
+        task = bar.add_task("", total=len(study.steps), study="calibrate")
+        lines = StepLines("calibrate", len(study.steps))
         for i, step in enumerate(study.steps):
 
-            def tell(share, what, i=i, step=step):
-                progress.update(task, completed=i + share, description=f"{step}: {what}")
-                lines.tell(i, step, what)
+            def progress(share, what, i=i, step=step):
+                bar.update(task, completed=i + share, description=f"{step}: {what}")
+                lines.line(i, step, what)
 
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", UserWarning)
-                found[step] = study.step(step, progress=tell)
-            said[step] = dict.fromkeys(str(warning.message) for warning in caught)
-        progress.update(task, completed=len(study.steps), description="done")
+                found[step] = study.step(step, progress=progress)
+            messages_of[step] = dict.fromkeys(str(warning.message) for warning in caught)
+        bar.update(task, completed=len(study.steps), description="done")
     result = kls.studies.compare(study, found, {name: hashlib.sha256(file.read_bytes()).hexdigest()})
     _finish(result, out)
-    for of, messages in said.items():
+    for of, messages in messages_of.items():
         for message in messages:
-            _print((f"{of}:", "yellow"), f" {message}")
+            print_line((f"{of}:", "yellow"), f" {message}")
     if save is not None:
         for path in kls.studies.save_calibrator(study, found, save, from_logits, read.class_names, result.provenance):
-            _print("Wrote ", (path, "bold"))
+            print_line("Wrote ", (path, "bold"))
 
 
 @app.command()
@@ -278,94 +280,9 @@ def _finish(result, out):
     out.mkdir(parents=True, exist_ok=True)
     result.save(out / f"{result.study}.json")
     kls.studies.save_figures(result, out)
-    _print_result(result)
+    print_result(result)
     path = kls.studies.write_report({result.study: result}, out)
-    _print("Open ", (path, "bold"), " in a browser.")
-
-
-def _print(*parts):
-    """Prints a line of texts and `(text, style)`, whatever the names and paths in it."""
-    parts = ((printable(part[0]), part[1]) if isinstance(part, tuple) else printable(part) for part in parts)
-    console.print(Text.assemble(*parts), soft_wrap=True, highlight=False)
-
-
-@contextlib.contextmanager
-def _told_warnings():
-    """Prints each warning of what is done inside once, in a line of its own."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        yield
-    for message in dict.fromkeys(str(warning.message) for warning in caught if warning.category is UserWarning):
-        _print(("Warning:", "yellow"), f" {message}")
-
-
-def _bar():
-    columns = [
-        TextColumn("{task.fields[study]}", style="bold", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}", markup=False),
-    ]
-    return Progress(*columns, console=console)
-
-
-class _Lines:
-    """Progress where there is no terminal: a line at the start of each step, and one every 15 s within it.
-
-    Args:
-        study: what goes on.
-        total: how many steps it has.
-    """
-
-    def __init__(self, study, total):
-        self._study, self._total, self._step, self._last = study, total, None, 0.0
-
-    def tell(self, i, step, what):
-        """Prints that step i, of this name, is at `what`, unless it is too early."""
-        now = time.monotonic()
-        if console.is_terminal or (step == self._step and now - self._last < SECONDS_BETWEEN_LINES):
-            return
-        self._step, self._last = step, now
-        console.print(f"{self._study}: {i}/{self._total} {step}: {what}", soft_wrap=True, highlight=False)
-
-
-def _progress(study, store):
-    trainings = list(dict.fromkeys(study.trainings()))
-    finished = 0
-    with _bar() as bar:
-        task = bar.add_task("", total=len(trainings), study=study.name)
-
-        def progress(share):
-            bar.update(task, completed=finished + share)
-
-        for i, (training, done) in enumerate(study.run(store, progress)):
-            finished = i
-            bar.update(task, completed=i, description=("read " if done else "train ") + training.name)
-            if not console.is_terminal and not done and i % 5 == 0:
-                console.print(f"{study.name}: {i}/{len(trainings)} {training.name}", soft_wrap=True, highlight=False)
-        bar.update(task, completed=len(trainings), description="done")
-    return study.summarise(store)
-
-
-def _print_result(result):
-    for table in result.tables:
-        drawn = Table(*table.columns, title=table.title, title_justify="left")
-        for row in table.rows:
-            drawn.add_row(*row)
-        for column, cells in zip(drawn.columns[:2], zip(*table.rows)):
-            # names stay whole, intervals and sentences may break
-            column.no_wrap = not any("±" in cell or len(cell) > LONGEST_NAME for cell in cells)
-        console.print(drawn)
-        if table.note:
-            console.print(table.note, style="dim", highlight=False)
-    if not result.directions:
-        return
-    directions = Table("claim", "paper", "difference here", "verdict", title="Directions", title_justify="left")
-    for found in result.directions:
-        color = "green" if found["verdict"] in ("reproduced", "shown") else "yellow"
-        directions.add_row(found["claim"], found["paper"], found["difference"], Text(found["verdict"], style=color))
-    console.print(directions)
+    print_line("Open ", (path, "bold"), " in a browser.")
 
 
 if __name__ == "__main__":

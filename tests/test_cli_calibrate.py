@@ -271,14 +271,14 @@ def test_markup_in_paths_is_text(file, tmp_path, monkeypatch, capsys):
 
 
 def test_progress_without_a_terminal_is_lines(file, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(kls.cli, "SECONDS_BETWEEN_LINES", 0)
+    monkeypatch.setattr(kls.terminal, "SECONDS_BETWEEN_LINES", 0)
     assert in_process(monkeypatch, "calibrate", file, "--logits", *SETTINGS, "--out", tmp_path) == 0
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == "calibrate: 0/2 as given: scores"
     fits = [f"calibrate: 1/2 temperature: fit {i} of 6" for i in range(1, 7)]
     assert [line for line in lines if "fit" in line.split()] == [*fits, fits[-1]]
     assert "calibrate: 1/2 temperature: smECE" in lines
-    monkeypatch.setattr(kls.cli, "SECONDS_BETWEEN_LINES", 1e9)  # then one a step
+    monkeypatch.setattr(kls.terminal, "SECONDS_BETWEEN_LINES", 1e9)  # then one a step
     assert in_process(monkeypatch, "calibrate", file, "--logits", *SETTINGS, "--out", tmp_path) == 0
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines() if line.startswith("calibrate: ")]
     assert lines == ["calibrate: 0/2 as given: scores", "calibrate: 1/2 temperature: fit 1 of 6"]
