@@ -81,22 +81,26 @@ def mean_of_possible(x, weights=None):
 
 def share_of_possible(x, weights=None):
     """`[..., K]`: uniform or `weights`, spread over the classes whose x_k is not -inf."""
-    possible = K.cast(x > -math.inf, x.dtype)
-    share = possible if weights is None else possible * K.convert_to_tensor(weights, dtype=x.dtype)
+    share = _weights_of_possible(x, weights)
     return share / K.sum(share, axis=-1, keepdims=True)
 
 
+def _weights_of_possible(x, weights):
+    possible = K.cast(x > -math.inf, x.dtype)
+    return possible if weights is None else possible * K.convert_to_tensor(weights, dtype=x.dtype)
+
+
 def is_masked(means):
-    """Whether a mean over classes is -inf: a class that counts is not possible. None where XLA compiles."""
-    return None if compiled_by_xla() else K.any(means == -math.inf)
+    """Whether a mean over classes is -inf: a class that counts is not possible."""
+    return K.any(means == -math.inf)
 
 
 def where_masked(masked, spread, plain):
     """`spread()`, which takes more passes over the classes, where it is needed, else `plain()`."""
     known = concrete(masked)
-    if masked is None or (known is not None and known):  # XLA makes one loop of all passes
-        return spread()
-    return plain() if known is not None else K.cond(masked, spread, plain)
+    if known is None:
+        return K.cond(masked, spread, plain)
+    return spread() if known else plain()
 
 
 def _plain_mean(x, weights):
@@ -110,7 +114,10 @@ def _plain_mean(x, weights):
 
 
 def _spread_mean(x, weights):
-    return K.sum(share_of_possible(x, weights) * K.where(x > -math.inf, x, K.zeros_like(x)), axis=-1)
+    # two sums, which XLA takes in one pass, rather than one of shares, which are a tensor of the size of x
+    kept = K.where(x > -math.inf, x, K.zeros_like(x))
+    total = kept if weights is None else kept * K.convert_to_tensor(weights, dtype=x.dtype)
+    return K.sum(total, axis=-1) / K.sum(_weights_of_possible(x, weights), axis=-1)
 
 
 def _integer_crossentropy(labels, logits, alpha, prior):
@@ -138,11 +145,20 @@ def _integer_crossentropy(labels, logits, alpha, prior):
             upstream, (inputs, share) = backward_inputs(args, upstream, (z, alpha))
             p, _, z_y, z_u, masked = forward if inputs is z else parts(inputs)
             # each step runs in place where the backend reuses buffers: no second tensor of this size
-            d = where_masked(
-                masked,
-                lambda: p - share * share_of_possible(inputs, prior),
-                lambda: p - share * share_of_class,
-            )
+            if compiled_by_xla():  # which takes a pass for each sum, but none for what it can fuse with p
+                room = where_masked(
+                    masked,
+                    lambda: K.sum(_weights_of_possible(inputs, prior), axis=-1),
+                    lambda: K.full(K.shape(labels), num_classes if prior is None else 1.0, p.dtype),
+                )
+                u = K.expand_dims(share / room, -1) * (1.0 if prior is None else share_of_class)
+                d = p - K.where(inputs > -math.inf, u, K.zeros_like(p))
+            else:
+                d = where_masked(
+                    masked,
+                    lambda: p - share * share_of_possible(inputs, prior),
+                    lambda: p - share * share_of_class,
+                )
             d = subtract_at(d, labels, 1.0 - share) * K.expand_dims(upstream, -1)
             return d, K.sum(upstream * (z_y - z_u))
 
