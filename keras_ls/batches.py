@@ -93,11 +93,6 @@ class Batches:
         return ValueError(f"Expected at least one example. Received: an empty dataset.{spent}")
 
 
-def as_batches(data):
-    """`data` as `Batches`, which stay what they are."""
-    return data if isinstance(data, Batches) else Batches(data)
-
-
 def endless(name, kind, advice=""):
     """The error for a dataset that has no end."""
     return ValueError(

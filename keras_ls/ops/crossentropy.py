@@ -114,7 +114,7 @@ def _plain_mean(x, weights):
 
 
 def _spread_mean(x, weights):
-    # two sums, which XLA takes in one pass, rather than one of shares, which are a tensor of the size of x
+    # two sums rather than one of shares, which would be another tensor of the size of x
     kept = K.where(x > -math.inf, x, K.zeros_like(x))
     total = kept if weights is None else kept * K.convert_to_tensor(weights, dtype=x.dtype)
     return K.sum(total, axis=-1) / K.sum(_weights_of_possible(x, weights), axis=-1)
@@ -230,7 +230,7 @@ def binary_smoothed_crossentropy(labels, logits, label_smoothing=0.0, prior=None
         ValueError: for α, prior, labels or shapes that do not fit, logits that are not finite.
 
     Examples:
-        t = 0.95 at p = 0.95 costs its entropy, `-.95 log 0.95 - 0.05 log 0.05`:
+        t = 0.95 at p = 0.95 costs its entropy, `-0.95 log 0.95 - 0.05 log 0.05`:
 
         >>> import math, keras_ls as kls
         >>> round(float(kls.ops.binary_smoothed_crossentropy([1.0], [math.log(19.0)], 0.1)[0]), 4)
