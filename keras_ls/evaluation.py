@@ -136,6 +136,10 @@ class Evaluator:
             "smooth_ece": lambda: SmoothCalibrationError(from_logits=False),
             "aurc": lambda: RiskCoverageArea(from_logits=False),
         }
+        if not isinstance(scores, (tuple, list)) or not scores:
+            raise ValueError(
+                f"Expected `scores` as a list of at least one of {', '.join(SCORES)}. Received: {scores!r}."
+            )
         self._metrics = {name: makers[checked_choice("scores", name, SCORES)]() for name in scores}
         # `ignore_class` and `axis` of a metric are checked there; here they are used once for all
         checked = BrierScore(ignore_class=ignore_class, axis=axis)

@@ -111,6 +111,9 @@ def test_bins():
     ("options", "message"),
     [
         ({"scores": ("ece", "f1")}, "Expected `scores` to be one of 'accuracy', .*Received: 'f1'"),
+        ({"scores": "ece"}, "Expected `scores` as a list of at least one of accuracy, .*Received: 'ece'"),
+        ({"scores": ()}, r"Expected `scores` as a list of at least one.*Received: \(\)"),
+        ({"axis": 5}, "Expected `axis`, where the classes are, to be an axis of the predictions. Received: axis=5"),
         ({"from_logits": "yes"}, "Expected `from_logits`"),
         ({"num_bins": 0}, "Expected `num_bins`"),
         ({"ignore_class": 0.5}, "Expected `ignore_class`"),

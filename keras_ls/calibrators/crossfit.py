@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_ls.calibrators.calibrator import Calibrator, flat_arrays
-from keras_ls.ops._checks import checked_count, checked_flag
+from keras_ls.ops._checks import checked_count, checked_flag, checked_function
 from keras_ls.ops._logits import LogitsCheck
 from keras_ls.ops._tensors import as_tensor
 
@@ -97,7 +97,7 @@ def crossfit(
     folds = _folds(strata, weight != 0, folds, seed, groups)
     parts = np.unique(folds)
     _warn_of_few(strata[weight != 0], len(parts))
-    progress = progress or (lambda done, fits: None)
+    progress = (lambda done, fits: None) if progress is None else checked_function("progress", progress)
     progress(0, len(parts) + 1)
     out, calibrators = np.empty(examples.shape, "float32"), []
     shared = {}

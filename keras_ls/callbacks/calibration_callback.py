@@ -82,7 +82,7 @@ class CalibrationCallback(keras.callbacks.Callback):
         self.axis = checked_axis(axis)
         self._batches = Batches(validation_data, "validation_data", batch_size, steps)
         self.log_dir = checked_log_dir(log_dir)
-        self.num_bins = num_bins
+        self.num_bins = checked_count("num_bins", num_bins)
         self.from_logits = from_logits
         self.logits_check = LogitsCheck("CalibrationCallback")
         self.batch_size = batch_size

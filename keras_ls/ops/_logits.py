@@ -204,9 +204,9 @@ def _some(predictions, axis):
         if values is None:
             return None
         values = np.asarray(values, "float64")
-    except (TypeError, ValueError):  # what takes them says so
+        return values if rank == 1 else np.moveaxis(values, axis, -1).reshape(-1, values.shape[axis])
+    except (TypeError, ValueError):  # what takes them says so, an axis that they do not have, too
         return None
-    return values if rank == 1 else np.moveaxis(values, axis, -1).reshape(-1, values.shape[axis])
 
 
 def _operation(tensor):

@@ -167,3 +167,8 @@ def test_errors(problem, arguments, message):
     given = {"calibrator": TemperatureScaling(), "logits": problem[0], "labels": problem[1], **arguments}
     with pytest.raises(ValueError, match=f"Expected.*{message}"):
         crossfit(**given)
+
+
+def test_progress_that_is_no_function():
+    with pytest.raises(ValueError, match=r"Expected `progress` to be a function\. Received: 3"):
+        crossfit(TemperatureScaling(), [[2.0, 0.0]] * 4, [0, 1, 0, 1], folds=2, progress=3)

@@ -135,3 +135,14 @@ def test_calibration_callback(dense):
         callback.set_model(model)
         found.append(callback.evaluate())
     assert found[1] == pytest.approx(found[0], rel=1e-6)
+
+
+def test_an_axis_that_predictions_do_not_have():
+    words = "Expected `axis`, where the classes are, to be an axis of the predictions. Received: axis=5"
+    z, y = LOGITS.reshape(-1, registry.CLASSES), LABELS.ravel()
+    calls = [lambda: kls.plots.ReliabilityDisplay.from_predictions(y, z, axis=5), lambda: kls.evaluate(y, z, axis=5)]
+    calls += [lambda c=c: c.make(axis=5).update_state(y, z) for c in registry.METRICS if c.batch is registry.integers]
+    calls += [lambda c=c: c.make(axis=5).fit(z, y) for c in registry.CALIBRATORS]
+    for call in calls:
+        with pytest.raises(ValueError, match=words):
+            call()
