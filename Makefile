@@ -10,7 +10,7 @@ BACKEND_TESTS = $(foreach room,ops losses metrics,tests/$(room) keras_ls/$(room)
 .PHONY: help study test test-backends lint bench docs saved_models clean
 
 help:
-	@echo "make study         the studies on real digits, about two minutes; results in runs/tiny"
+	@echo "make study         the studies on real digits, two to three minutes; results in runs/tiny"
 	@echo "make test          the whole test suite"
 	@echo "make test-backends the tests of ops, losses and metrics on JAX and PyTorch"
 	@echo "make lint          style of code and docstrings"
