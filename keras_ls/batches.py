@@ -6,11 +6,13 @@ import math
 import operator
 import sys
 import warnings
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_ls.ops._checks import checked_count
+from keras_ls.ops._types import Data
 
 UNKNOWN_LENGTH = 10_000  # batches that are read of a dataset that tells no length, before a warning
 
@@ -42,7 +44,7 @@ class Batches:
         [[0, 1], [0]]
     """
 
-    def __init__(self, data, name="dataset", batch_size=256, steps=None):
+    def __init__(self, data: Data, name: str = "dataset", batch_size: int | None = 256, steps: int | None = None):
         self.steps = None if steps is None else checked_count("steps", steps)
         self._name, self.kind = name, type(data).__name__
         if isinstance(data, tuple):
@@ -82,7 +84,7 @@ class Batches:
                 stacklevel=2,
             )
 
-    def nothing(self):
+    def nothing(self) -> ValueError:
         """The error for data that hold no example."""
         spent = ""
         if self.ends_with_reading:
@@ -93,7 +95,7 @@ class Batches:
         return ValueError(f"Expected at least one example. Received: an empty dataset.{spent}")
 
 
-def endless(name, kind, advice=""):
+def endless(name: str, kind: str, advice: str = "") -> ValueError:
     """The error for a dataset that has no end."""
     return ValueError(
         f"Expected `{name}` to come to an end. Received: a {kind} that repeats for ever. Leave `repeat` out"
@@ -101,12 +103,12 @@ def endless(name, kind, advice=""):
     )
 
 
-def is_endless(dataset):
+def is_endless(dataset: Any) -> bool:
     """Whether a `tf.data.Dataset` says that it has no end."""
     return int(dataset.cardinality()) == -1  # tf.data.INFINITE_CARDINALITY
 
 
-def checked_parts(batch):
+def checked_parts(batch: Any) -> tuple[Any, Any, Any]:
     """`(x, y, sample_weight or None)` of a batch, or of the shapes that a dataset promises; else `ValueError`."""
     expected = "Expected batches of (x, y) or (x, y, sample_weight)."
     if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):

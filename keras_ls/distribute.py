@@ -5,6 +5,8 @@ import itertools
 import json
 import os
 import threading
+from collections.abc import Sequence
+from typing import Any
 
 import grpc
 import keras
@@ -27,7 +29,7 @@ def __dir__():
     return __all__
 
 
-def strategy(name="auto"):
+def strategy(name: str = "auto") -> tf.distribute.Strategy:
     """The `tf.distribute` strategy to train under; the program is the same on one device and on many.
 
     - "one": TensorFlow's default strategy. Its scope changes nothing, so that training is what it is without one; a
@@ -94,7 +96,7 @@ class _ReduceForKeras:
     logs), and TensorFlow takes neither. Here `reduce` maps over the structure, and a scalar has no axis to reduce.
     """
 
-    def reduce(self, reduce_op, value, axis=None):
+    def reduce(self, reduce_op: Any, value: Any, axis: int | None = None) -> Any:
         """Reduces every value of a structure over the replicas, and over `axis` within each where it has one.
 
         The elementwise mean of a batch does not exist where replicas hold unequal numbers of rows, or strings. Keras
@@ -138,13 +140,15 @@ class MultiWorkerStrategy(_ReduceForKeras, tf.distribute.MultiWorkerMirroredStra
 class MirroredStrategy(_ReduceForKeras, tf.distribute.MirroredStrategy):
     """A `MirroredStrategy` that Keras 3 can also train under when the first batch does not divide evenly."""
 
-    def __init__(self, devices=None, cross_device_ops=None):
+    def __init__(
+        self, devices: Sequence[str] | None = None, cross_device_ops: tf.distribute.CrossDeviceOps | None = None
+    ):
         # TensorFlow numbers the messages of every strategy of a process alike, where they meet and break both
         self._collective_key_base = next(_KEYS)
         super().__init__(devices, cross_device_ops)
 
 
-def set_seeds(seed, deterministic=False):
+def set_seeds(seed: int, deterministic: bool = False) -> None:
     """Seeds Python, NumPy, TensorFlow and Keras; optionally makes TensorFlow's operations deterministic.
 
     The same seed gives the same initial weights, shuffles and dropout masks. Sums on a GPU may still be added in
@@ -183,7 +187,7 @@ def _forget_global_generator():
     set_global_attribute("global_seed_generator", None)
 
 
-def logical_cpus(count):
+def logical_cpus(count: int) -> None:
     """Splits the CPU into logical devices, to try "mirrored" on a machine without GPUs.
 
     It shows that a program is right on many replicas; it makes nothing faster. Call it before TensorFlow's first

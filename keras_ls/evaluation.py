@@ -1,5 +1,7 @@
 """Every score of one set of predictions, by name: what studies, callbacks and the command line report."""
 
+from collections.abc import Iterable
+
 import keras
 import numpy as np
 from keras import ops as K
@@ -19,6 +21,7 @@ from keras_ls.ops._inputs import flatten_batch
 from keras_ls.ops._logits import LogitsCheck
 from keras_ls.ops._predictions import confidence_and_accuracy, to_probabilities
 from keras_ls.ops._tensors import ragged_steps
+from keras_ls.ops._types import Tensor
 from keras_ls.ops._weights import get_keras_mask
 
 SCORES = ("accuracy", "nll", "brier", "ece", "adaptive_ece", "classwise_ece", "smooth_ece", "aurc")
@@ -26,8 +29,15 @@ _BLOCK = 1 << 20  # predictions that are scored at once
 
 
 def evaluate(
-    labels, predictions, from_logits=True, sample_weight=None, num_bins=15, ignore_class=None, axis=-1, scores=SCORES
-):
+    labels: Tensor,
+    predictions: Tensor,
+    from_logits: bool = True,
+    sample_weight: Tensor | None = None,
+    num_bins: int = 15,
+    ignore_class: int | None = None,
+    axis: int = -1,
+    scores: Iterable[str] = SCORES,
+) -> dict[str, float]:
     """Scores of one set of predictions, each as the metric of that name gives it.
 
     | name | score | metric |
@@ -89,7 +99,7 @@ def evaluate(
     return evaluator.result()
 
 
-def blocks_of_rows(predictions):
+def blocks_of_rows(predictions: Tensor) -> list[slice]:
     """Slices of the first axis that hold at most about 2²⁰ numbers each.
 
     Examples:
@@ -122,7 +132,14 @@ class Evaluator:
         {'accuracy': 0.3333, 'brier': 0.8332}
     """
 
-    def __init__(self, from_logits=True, num_bins=15, ignore_class=None, axis=-1, scores=SCORES):
+    def __init__(
+        self,
+        from_logits: bool = True,
+        num_bins: int = 15,
+        ignore_class: int | None = None,
+        axis: int = -1,
+        scores: Iterable[str] = SCORES,
+    ):
         self.from_logits = checked_flag("from_logits", from_logits)
         self.logits_check = LogitsCheck("evaluate")
         self.logits_check.done = not from_logits
@@ -146,7 +163,9 @@ class Evaluator:
         self._ignore_class, self._axis = checked.ignore_class, checked.axis
         self._weight = 0.0
 
-    def update(self, labels, predictions, sample_weight=None, mask=None):
+    def update(
+        self, labels: Tensor, predictions: Tensor, sample_weight: Tensor | None = None, mask: Tensor | None = None
+    ) -> None:
         """Adds a batch, of arrays as `evaluate` takes them."""
         if not self.logits_check.done:
             self.logits_check.see(predictions, self._axis)
@@ -162,7 +181,7 @@ class Evaluator:
             else:
                 metric.add_examples(labels, predictions if name == "nll" else p, weight)
 
-    def result(self):
+    def result(self) -> dict[str, float]:
         """The scores so far: a dictionary from names to floats.
 
         Raises:

@@ -20,6 +20,7 @@ from keras_ls.files import check_writable, local_path
 from keras_ls.ops._backend import at_least_float32
 from keras_ls.ops._checks import checked_flag
 from keras_ls.ops._logits import LogitsCheck, as_logits, is_binary
+from keras_ls.ops._types import PathLike
 
 __all__ = ["export_saved_model"]
 
@@ -39,7 +40,13 @@ _SAVED_MODEL_PARTS = {
 }
 
 
-def export_saved_model(model, path, calibrator=None, from_logits=True, input_signature=None):
+def export_saved_model(
+    model: keras.Model,
+    path: PathLike,
+    calibrator: keras.layers.Layer | None = None,
+    from_logits: bool = True,
+    input_signature: list | None = None,
+) -> pathlib.Path:
     """Writes a TensorFlow SavedModel that returns calibrated logits, probabilities, confidence and class.
 
     `logits = calibrator(model(x))`, `probabilities = softmax(logits)`, `confidence = max(probabilities)`,

@@ -6,11 +6,13 @@ import pathlib
 import shutil
 import tempfile
 import unicodedata
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 LONGEST_NAME = 200  # characters; file systems take 255 bytes, and writers add to a name
 
 
-def local_path(name, path):
+def local_path(name: str, path: str | os.PathLike) -> pathlib.Path:
     """`path` as a `pathlib.Path` with `~` expanded; every public function that takes a path begins with it.
 
     Args:
@@ -32,7 +34,7 @@ def local_path(name, path):
     return pathlib.Path(path).expanduser()
 
 
-def write_beside(path, write):
+def write_beside(path: str | os.PathLike, write: Callable[[pathlib.Path], Any]) -> None:
     """Calls `write(temporary path)` and renames the result to `path`: a kill leaves the old file or the new one.
 
     The content is on the disk before the name is, so that this also holds when the power goes. Directories that are
@@ -55,7 +57,7 @@ def write_beside(path, write):
         temporary.unlink(missing_ok=True)
 
 
-def checked_file_name(field, name):
+def checked_file_name(field: str, name: str) -> str:
     """Returns `name` when it can be the name of a file in any directory, and of nothing outside it.
 
     Args:
@@ -81,14 +83,14 @@ def checked_file_name(field, name):
     return name
 
 
-def printable(text):
+def printable(text: Any) -> str:
     """Text that any terminal and UTF-8 file takes: control characters and undecodable bytes are written as escapes."""
     return "".join(
         repr(c)[1:-1] if unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t" else c for c in str(text)
     )
 
 
-def check_writable(directory, files=()):
+def check_writable(directory: str | os.PathLike, files: Iterable[str] = ()) -> None:
     """Raises `OSError` unless `directory` can be made and written; leaves nothing behind.
 
     Args:
@@ -119,7 +121,7 @@ def check_writable(directory, files=()):
             )
 
 
-def remove(path):
+def remove(path: pathlib.Path) -> None:
     """Removes a file, or a directory with all that is in it."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
@@ -127,14 +129,14 @@ def remove(path):
         path.unlink(missing_ok=True)
 
 
-def remove_unfinished(directory):
+def remove_unfinished(directory: str | os.PathLike) -> None:
     """Removes what killed calls of `write_beside` have left in a directory that nobody writes to."""
     for path in pathlib.Path(directory).glob(".[0-9]*-*"):
         path.unlink()
 
 
 @contextlib.contextmanager
-def one_writer(directory):
+def one_writer(directory: str | os.PathLike) -> Iterator[None]:
     """Holds a directory, which is made if need be, for one writer; the system lets go of it when the process dies.
 
     Args:

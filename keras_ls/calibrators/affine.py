@@ -1,11 +1,14 @@
 """Affine maps of logits: the base of vector, matrix and Dirichlet scaling."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
 from keras_ls.calibrators.affine_solver import solve_affine
 from keras_ls.calibrators.calibrator import Calibrator
 from keras_ls.ops._checks import checked_non_negative
+from keras_ls.ops._types import Tensor
 
 
 class AffineCalibrator(Calibrator):
@@ -21,20 +24,20 @@ class AffineCalibrator(Calibrator):
 
     features = None
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Makes the variables of the identity for logits of this shape."""
         self.classes = self.classes_of(input_shape)
         self.make_variables(self.columns(self.classes))
 
-    def columns(self, classes):
+    def columns(self, classes: int) -> int:
         """How many outputs the map has, for logits of so many classes; binary ones count as 1."""
         return classes
 
-    def fit_examples(self, labels, logits, weight):
+    def fit_examples(self, labels: np.ndarray, logits: np.ndarray, weight: np.ndarray) -> None:
         """Fits the variables; see `fit`."""
         self._fit(labels, logits, weight)
 
-    def fit_weighted(self, labels, logits, weight, shared):
+    def fit_weighted(self, labels: np.ndarray, logits: np.ndarray, weight: np.ndarray, shared: dict[str, Any]) -> None:
         """`fit_examples`, from the parameters of the first fit where that leads to an optimum: there is one alone."""
         start = shared.get("start")
         if start is None:
@@ -59,12 +62,12 @@ class AffineCalibrator(Calibrator):
             variable.assign(value.astype("float32"))
         self.fit_report = found
 
-    def calibrated_logits(self, logits):
+    def calibrated_logits(self, logits: Tensor) -> Tensor:
         """The calibrated logits."""
         self.check_shape(logits.shape)
         return self.mapped(logits)
 
-    def check_shape(self, shape):
+    def check_shape(self, shape: tuple[int | None, ...]) -> None:
         """Raises `ValueError` for logits of another number of classes than the layer was built for."""
         if self.built and _classes(shape) != self.classes:
             built = "[N] or [..., 1]" if self.classes == 1 else f"[..., {self.classes}]"
@@ -99,23 +102,30 @@ class MatrixCalibrator(AffineCalibrator):
         name: name of the layer.
     """
 
-    def __init__(self, off_diagonal=10.0, intercept=1.0, from_logits=True, name=None, **kwargs):
+    def __init__(
+        self,
+        off_diagonal: float = 10.0,
+        intercept: float = 1.0,
+        from_logits: bool = True,
+        name: str | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(from_logits, name, **kwargs)
         self.off_diagonal = checked_non_negative("off_diagonal", off_diagonal)
         self.intercept = checked_non_negative("intercept", intercept)
         self.kernel = self.bias = None
 
-    def make_variables(self, columns):
+    def make_variables(self, columns: int) -> None:
         """The identity: a matrix of 1 on its diagonal, intercepts of 0."""
         shape = (columns, columns)
         self.kernel = self.add_weight(shape=shape, initializer="identity", trainable=False, name="kernel")
         self.bias = self.add_weight(shape=(columns,), initializer="zeros", trainable=False, name="bias")
 
-    def penalty(self, columns):
+    def penalty(self, columns: int) -> np.ndarray:
         """Of each parameter, `[K + 1, K]`."""
         matrix = self.off_diagonal / (columns * (columns - 1)) * (1 - np.eye(columns))
         return np.vstack([matrix, np.full(columns, self.intercept / columns)])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Constructor arguments, for serialisation; the fit is in the weights."""
         return {**super().get_config(), "off_diagonal": self.off_diagonal, "intercept": self.intercept}

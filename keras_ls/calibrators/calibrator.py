@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import tempfile
 import warnings
+from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 import numpy as np
@@ -15,6 +16,10 @@ from keras_ls.ops._inputs import flatten_examples
 from keras_ls.ops._logits import LogitsCheck, as_logits, check_some_in_unit_interval, is_binary, logits_of_array
 from keras_ls.ops._repr import constructor_call
 from keras_ls.ops._tensors import as_tensor, classes_last, ragged_steps
+from keras_ls.ops._types import Data, Tensor
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # in `typing` from Python 3.11
 
 
 class Calibrator(keras.layers.Layer):
@@ -32,7 +37,7 @@ class Calibrator(keras.layers.Layer):
         fit_report: what the last `fit` found; None before.
     """
 
-    def __init__(self, from_logits=True, name=None, axis=-1, **kwargs):
+    def __init__(self, from_logits: bool = True, name: str | None = None, axis: int = -1, **kwargs: Any):
         # `dtype` and `trainable` are in the configuration that the base layer saves
         super().__init__(name=name, trainable=kwargs.pop("trainable", False), dtype="float32")
         kwargs.pop("dtype", None)
@@ -50,14 +55,14 @@ class Calibrator(keras.layers.Layer):
 
     def fit(
         self,
-        logits,
-        labels=None,
-        sample_weight=None,
-        ignore_class=None,
-        verbose="auto",
-        from_logits=None,
-        steps=None,
-    ):
+        logits: Tensor | keras.Model,
+        labels: Tensor | Data = None,
+        sample_weight: Tensor | None = None,
+        ignore_class: int | None = None,
+        verbose: int | Literal["auto"] = "auto",
+        from_logits: bool | None = None,
+        steps: int | None = None,
+    ) -> "Self":
         """Fits the calibrator: `fit(logits, labels, sample_weight=None)` or `fit(model, dataset)`.
 
         A model that ends in a softmax or sigmoid returns probabilities: fit it with `from_logits=False`. The fit is
@@ -133,7 +138,9 @@ class Calibrator(keras.layers.Layer):
         self.logits_check.done |= check.found
         return self
 
-    def fit_flat(self, labels, predictions, weight, shared=None):
+    def fit_flat(
+        self, labels: np.ndarray, predictions: np.ndarray, weight: np.ndarray, shared: dict[str, Any] | None = None
+    ) -> "Self":
         """Fits flat NumPy arrays, as `fit_examples` has them, of logits or of probabilities.
 
         `shared` is a dictionary of `fit_weighted`, or None.
@@ -150,16 +157,16 @@ class Calibrator(keras.layers.Layer):
         if self.fit_report is not None and self.fit_report.advice:
             warnings.warn(self.fit_report.advice, stacklevel=3)
 
-    def fit_predictions(self, reader, dataset):
+    def fit_predictions(self, reader: PredictionReader, dataset: Batches) -> None:
         """Fits what a model predicts: `fit_examples` of all, whose logits may lie in a file that is removed after."""
         with tempfile.TemporaryDirectory(prefix="keras_ls_", ignore_cleanup_errors=True) as folder:
             self.fit_examples(*reader.read(dataset, folder))
 
-    def fit_examples(self, labels, logits, weight):
+    def fit_examples(self, labels: np.ndarray, logits: np.ndarray, weight: np.ndarray) -> None:
         """Fits flat NumPy arrays: labels `[M]` or `[M, K]`, logits `[M, K]` or (binary) `[M]`, weight `[M]`."""
         raise NotImplementedError(f"{type(self).__name__} must implement fit_examples(labels, logits, weight).")
 
-    def fit_weighted(self, labels, logits, weight, shared):
+    def fit_weighted(self, labels: np.ndarray, logits: np.ndarray, weight: np.ndarray, shared: dict[str, Any]) -> None:
         """`fit_examples`, one of several fits of the same labels and logits with different weights, as in `crossfit`.
 
         Subclasses may keep in `shared`, a dictionary that is empty at the first of them, what these fits have in common
@@ -167,13 +174,13 @@ class Calibrator(keras.layers.Layer):
         """
         self.fit_examples(labels, logits, weight)
 
-    def __call__(self, inputs, *args, **kwargs):
+    def __call__(self, inputs: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """As of any layer; where a model is put together, the layers before this one tell what it is given."""
         if self.from_logits and isinstance(inputs, keras.KerasTensor):
             self.logits_check.see(inputs, self.axis)
         return super().__call__(inputs, *args, **kwargs)
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         """The calibrated logits of logits, or of probabilities with `from_logits=False`."""
         inputs = as_tensor("logits", inputs)
         if self.from_logits:
@@ -186,11 +193,11 @@ class Calibrator(keras.layers.Layer):
         logits = self.calibrated_logits(predictions)
         return keras.ops.moveaxis(logits, -1, self.axis) if moved else logits
 
-    def classes_of(self, shape):
+    def classes_of(self, shape: tuple[int | None, ...]) -> int:
         """The number of classes in inputs of this shape; 1 for binary logits."""
         return shape[self.axis] if len(shape) > 1 else 1
 
-    def shape_of(self, logits):
+    def shape_of(self, logits: np.ndarray) -> tuple[int | None, ...]:
         """A shape of inputs with the classes of flat logits, to build for."""
         if logits.ndim == 1:
             return (None,)
@@ -198,7 +205,7 @@ class Calibrator(keras.layers.Layer):
         shape[self.axis] = logits.shape[-1]
         return tuple(shape)
 
-    def calibrated_logits(self, logits):
+    def calibrated_logits(self, logits: Tensor) -> Tensor:
         """The calibrated logits of logits."""
         raise NotImplementedError(f"{type(self).__name__} must implement calibrated_logits(logits).")
 
@@ -207,11 +214,11 @@ class Calibrator(keras.layers.Layer):
         fitted = "not fitted" if report is None else f"NLL {report.nll_before:.4f} → {report.nll_after:.4f} nats"
         return f"<{constructor_call(self)}, {fitted}>"
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Constructor arguments, for serialisation."""
         return {**super().get_config(), "from_logits": self.from_logits, "axis": self.axis}
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """The shape of the input."""
         return input_shape
 

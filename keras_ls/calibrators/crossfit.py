@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import warnings
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ from keras_ls.calibrators.calibrator import Calibrator, flat_arrays
 from keras_ls.ops._checks import checked_count, checked_flag, checked_function
 from keras_ls.ops._logits import LogitsCheck
 from keras_ls.ops._tensors import as_tensor
+from keras_ls.ops._types import Tensor
 
 _BLOCK = 1 << 20  # logits that are calibrated at once
 
@@ -33,8 +35,16 @@ class CrossFit:
 
 
 def crossfit(
-    calibrator, logits, labels, sample_weight=None, folds=5, seed=0, groups=None, from_logits=None, progress=None
-):
+    calibrator: Calibrator | type[Calibrator],
+    logits: Tensor,
+    labels: Tensor,
+    sample_weight: Tensor | None = None,
+    folds: int | Tensor = 5,
+    seed: int = 0,
+    groups: Tensor | None = None,
+    from_logits: bool | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> CrossFit:
     """Calibrates each example by a calibrator that was fitted to the other folds.
 
     A score of the out-of-fold logits estimates what the calibrator does to new data, as no example's label reaches its

@@ -7,6 +7,7 @@ from keras import ops as K
 from keras_ls.calibrators.affine import MatrixCalibrator
 from keras_ls.calibrators.temperature_solver import shifted
 from keras_ls.ops._backend import at_least_float32
+from keras_ls.ops._types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
@@ -65,16 +66,16 @@ class DirichletCalibration(MatrixCalibrator):
     """
 
     @staticmethod
-    def features(logits):
+    def features(logits: np.ndarray) -> np.ndarray:
         """`log softmax` of finite NumPy logits `[n, K]`."""
         logits = shifted(logits)
         return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
 
-    def columns(self, classes):
+    def columns(self, classes: int) -> int:
         """Two for binary logits: `log(1 - p)` and `log p`."""
         return max(2, classes)
 
-    def mapped(self, inputs):
+    def mapped(self, inputs: Tensor) -> Tensor:
         """The log-probabilities times the matrix, plus the intercepts."""
         logits = at_least_float32(inputs)
         if self.classes > 1:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,6 +15,7 @@ from keras_ls.calibrators.temperature_scaling import checked_bounds
 from keras_ls.calibrators.temperature_solver import shifted, solve_blocks
 from keras_ls.ops._backend import at_least_float32
 from keras_ls.ops._checks import checked_positive
+from keras_ls.ops._types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
@@ -69,7 +71,13 @@ class EnsembleTemperatureScaling(Calibrator):
     """
 
     def __init__(
-        self, temperature=1.0, coefficients=(1.0, 0.0, 0.0), bounds=(0.01, 100.0), from_logits=True, name=None, **kwargs
+        self,
+        temperature: float = 1.0,
+        coefficients: tuple[float, float, float] = (1.0, 0.0, 0.0),
+        bounds: tuple[float, float] = (0.01, 100.0),
+        from_logits: bool = True,
+        name: str | None = None,
+        **kwargs: Any,
     ):
         super().__init__(from_logits, name, **kwargs)
         self.bounds = checked_bounds(bounds)
@@ -88,20 +96,20 @@ class EnsembleTemperatureScaling(Calibrator):
         self.built = True
 
     @property
-    def temperature(self):
+    def temperature(self) -> float:
         """T, a float."""
         return float(keras.ops.convert_to_numpy(self._temperature))
 
     @property
-    def coefficients(self):
+    def coefficients(self) -> tuple[float, float, float]:
         """The weights of `softmax(z / T)`, of `softmax(z)` and of `1 / K`, floats."""
         return tuple(keras.ops.convert_to_numpy(self._coefficients).tolist())
 
-    def fit_examples(self, labels, logits, weight):
+    def fit_examples(self, labels: np.ndarray, logits: np.ndarray, weight: np.ndarray) -> None:
         """Fits T, then the weights; see `fit`."""
         self.fit_weighted(labels, logits, weight, {})
 
-    def fit_weighted(self, labels, logits, weight, shared):
+    def fit_weighted(self, labels: np.ndarray, logits: np.ndarray, weight: np.ndarray, shared: dict[str, Any]) -> None:
         """`fit_examples`, from the temperature of the fit before."""
         blocks = ExampleBlocks(labels, logits, weight, shifted)
         found = solve_blocks(blocks, self.bounds, start=shared.get("temperature"))
@@ -112,7 +120,7 @@ class EnsembleTemperatureScaling(Calibrator):
         self._coefficients.assign(coefficients.astype("float32"))
         self.fit_report = report
 
-    def calibrated_logits(self, logits):
+    def calibrated_logits(self, logits: Tensor) -> Tensor:
         """The log-probabilities of the mixture."""
         logits = at_least_float32(logits)
         if len(logits.shape) == 1 or logits.shape[-1] == 1:
@@ -127,7 +135,7 @@ class EnsembleTemperatureScaling(Calibrator):
         uniform = K.zeros_like(logits) + (shares[2] - np.log(logits.shape[-1]))
         return K.logsumexp(K.stack([scaled, plain, uniform], axis=0), axis=0)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Constructor arguments with the current temperature and coefficients, for serialisation."""
         fitted = {"temperature": self.temperature, "coefficients": list(self.coefficients)}
         return {**super().get_config(), **fitted, "bounds": list(self.bounds)}

@@ -11,7 +11,7 @@ from keras_ls.calibrators.temperature_scaling import TemperatureScaling
 _OUTPUTS = ("softmax", "sigmoid")
 
 
-def fold_temperature(model, calibrator=None):
+def fold_temperature(model: keras.Model, calibrator: TemperatureScaling | None = None) -> keras.Model:
     """Divides kernel and bias of the last Dense layer by the temperature, and drops the scaling layer.
 
     `(W x + b) / T = (W / T) x + b / T`

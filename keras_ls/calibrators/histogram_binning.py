@@ -1,11 +1,14 @@
 """Histogram binning: a probability becomes the share of hits among those like it."""
 
+from typing import Any, Literal
+
 import keras
 import numpy as np
 
 from keras_ls.calibrators.per_class_calibrator import PerClassCalibrator
 from keras_ls.calibrators.piecewise import at_index, piece_index
 from keras_ls.ops._checks import checked_choice, checked_count
+from keras_ls.ops._types import Tensor
 from keras_ls.ops.binning import bin_statistics, quantile_bin_index, uniform_bin_index
 
 _UNREACHABLE = 2.0  # above every probability
@@ -71,14 +74,14 @@ class HistogramBinning(PerClassCalibrator):
 
     def __init__(
         self,
-        num_bins=15,
-        binning="uniform",
-        method="one_vs_rest",
-        closed="left",
-        floor=1e-7,
-        from_logits=True,
-        name=None,
-        **kwargs,
+        num_bins: int = 15,
+        binning: Literal["uniform", "quantile"] = "uniform",
+        method: Literal["one_vs_rest", "top_label"] = "one_vs_rest",
+        closed: Literal["left", "right"] = "left",
+        floor: float = 1e-7,
+        from_logits: bool = True,
+        name: str | None = None,
+        **kwargs: Any,
     ):
         super().__init__(method, floor, from_logits, name, **kwargs)
         self.num_bins = checked_count("num_bins", num_bins)
@@ -86,21 +89,21 @@ class HistogramBinning(PerClassCalibrator):
         self.closed = checked_choice("closed", closed, ["left", "right"])
 
     @property
-    def bin_starts(self):
+    def bin_starts(self) -> np.ndarray:
         """Lower edges of the bins."""
         return keras.ops.convert_to_numpy(self._starts)
 
     @property
-    def bin_probabilities(self):
+    def bin_probabilities(self) -> np.ndarray:
         """Mean outcomes of the bins."""
         return keras.ops.convert_to_numpy(self._means)
 
     @property
-    def bin_weights(self):
+    def bin_weights(self) -> np.ndarray:
         """Sums of the weights in the bins."""
         return keras.ops.convert_to_numpy(self._totals)
 
-    def add_rows(self, rows):
+    def add_rows(self, rows: int) -> tuple[keras.Variable, ...]:
         """Bins of equal width that hold nothing."""
         shape = (rows, self.num_bins)
         self._starts, self._means, self._totals = (
@@ -109,7 +112,9 @@ class HistogramBinning(PerClassCalibrator):
         )
         return self._starts, self._means, self._totals
 
-    def fit_row(self, log_odds, outcome, weight):
+    def fit_row(
+        self, log_odds: np.ndarray, outcome: np.ndarray, weight: np.ndarray
+    ) -> tuple[np.ndarray | str | None, ...]:
         """Lower edges, mean outcomes and weights of one function's bins."""
         p = keras.ops.convert_to_numpy(keras.ops.sigmoid(log_odds))
         if self.binning == "uniform":
@@ -122,7 +127,7 @@ class HistogramBinning(PerClassCalibrator):
         means = np.divide(hits, total, out=np.zeros_like(hits), where=total > 0)
         return starts, means, total, None
 
-    def calibrated(self, log_odds):
+    def calibrated(self, log_odds: Tensor) -> Tensor:
         """The function f of each."""
         p = keras.ops.sigmoid(log_odds)
         index = piece_index(p, self._starts, self.closed)
@@ -130,7 +135,7 @@ class HistogramBinning(PerClassCalibrator):
         # a NaN compares with nothing and would be in the first bin
         return keras.ops.where(held, at_index(self._means, index) + 0 * p, p)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Constructor arguments, for serialisation; what was fitted is in the weights."""
         return {
             **super().get_config(),

@@ -1,11 +1,14 @@
 """Isotonic calibration: the best probabilities that keep the order of the given ones."""
 
+from typing import Any, Literal
+
 import keras
 import numpy as np
 
 from keras_ls.calibrators.per_class_calibrator import PerClassCalibrator
 from keras_ls.calibrators.piecewise import interpolate_probability
 from keras_ls.ops._checks import checked_count
+from keras_ls.ops._types import Tensor
 
 _FARTHEST = 1e30  # log-odds beyond any probability
 
@@ -69,21 +72,29 @@ class IsotonicCalibration(PerClassCalibrator):
         Zadrozny and Elkan, "Transforming Classifier Scores into Accurate Multiclass Probability Estimates", 2002.
     """
 
-    def __init__(self, method="one_vs_rest", num_knots=256, floor=1e-7, from_logits=True, name=None, **kwargs):
+    def __init__(
+        self,
+        method: Literal["one_vs_rest", "top_label"] = "one_vs_rest",
+        num_knots: int = 256,
+        floor: float = 1e-7,
+        from_logits: bool = True,
+        name: str | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(method, floor, from_logits, name, **kwargs)
         self.num_knots = checked_count("num_knots", num_knots, minimum=4)
 
     @property
-    def knots(self):
+    def knots(self) -> np.ndarray:
         """Log-odds where the functions bend."""
         return keras.ops.convert_to_numpy(self._knots)
 
     @property
-    def values(self):
+    def values(self) -> np.ndarray:
         """The functions at the knots."""
         return keras.ops.convert_to_numpy(self._values)
 
-    def add_rows(self, rows):
+    def add_rows(self, rows: int) -> tuple[keras.Variable, ...]:
         """Knots and values of the identity."""
         self._knots, self._values = (
             self.add_weight(
@@ -93,7 +104,9 @@ class IsotonicCalibration(PerClassCalibrator):
         )
         return self._knots, self._values
 
-    def fit_row(self, log_odds, outcome, weight):
+    def fit_row(
+        self, log_odds: np.ndarray, outcome: np.ndarray, weight: np.ndarray
+    ) -> tuple[np.ndarray | str | None, ...]:
         """Knots and values of one function."""
         from scipy.optimize import isotonic_regression
 
@@ -122,11 +135,11 @@ class IsotonicCalibration(PerClassCalibrator):
         padding = (0, self.num_knots - len(knots))
         return np.pad(knots, padding, "edge"), np.pad(values, padding, "edge"), remark
 
-    def calibrated(self, log_odds):
+    def calibrated(self, log_odds: Tensor) -> Tensor:
         """The function f of each."""
         return interpolate_probability(log_odds, self._knots, self._values)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Constructor arguments, for serialisation; what was fitted is in the weights."""
         return {**super().get_config(), "num_knots": self.num_knots}
 

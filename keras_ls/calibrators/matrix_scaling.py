@@ -5,6 +5,7 @@ from keras import ops as K
 
 from keras_ls.calibrators.affine import MatrixCalibrator
 from keras_ls.ops._backend import at_least_float32
+from keras_ls.ops._types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
@@ -63,11 +64,11 @@ class MatrixScaling(MatrixCalibrator):
         Temperature Scaling: Obtaining Well-Calibrated Multi-Class Probabilities with Dirichlet Calibration", 2019.
     """
 
-    def mapped(self, inputs):
+    def mapped(self, inputs: Tensor) -> Tensor:
         """Logits times the matrix, plus the intercepts."""
         return K.matmul(at_least_float32(inputs), self.kernel) + self.bias
 
-    def check_shape(self, shape):
+    def check_shape(self, shape: tuple[int | None, ...]) -> None:
         """Raises `ValueError` for binary logits, too."""
         if len(shape) == 1 or shape[-1] == 1:
             raise ValueError(

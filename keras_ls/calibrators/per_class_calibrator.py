@@ -1,5 +1,7 @@
 """The base of the non-parametric calibrators: a function of one probability, fitted for one class after another."""
 
+from typing import Any, Literal
+
 import keras
 import numpy as np
 from keras import ops as K
@@ -17,6 +19,7 @@ from keras_ls.calibrators.log_odds import (
 from keras_ls.metrics.negative_log_likelihood import NegativeLogLikelihood
 from keras_ls.ops._backend import at_least_float32
 from keras_ls.ops._checks import checked_choice, checked_fraction, checked_positive
+from keras_ls.ops._types import Tensor
 
 _BLOCK = 1 << 20  # logits
 
@@ -35,22 +38,29 @@ class PerClassCalibrator(Calibrator):
         name: name of the layer.
     """
 
-    def __init__(self, method="one_vs_rest", floor=1e-7, from_logits=True, name=None, **kwargs):
+    def __init__(
+        self,
+        method: Literal["one_vs_rest", "top_label"] = "one_vs_rest",
+        floor: float = 1e-7,
+        from_logits: bool = True,
+        name: str | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(from_logits, name, **kwargs)
         self.method = checked_choice("method", method, ["one_vs_rest", "top_label"])
         self.floor = checked_fraction("floor", checked_positive("floor", floor))
         self.num_classes = None
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Makes the variables for logits of this shape."""
         self.num_classes = self.classes_of(input_shape)
         self._row_variables = self.add_rows(self.num_classes if self.method == "one_vs_rest" else 1)
 
-    def fit_examples(self, labels, logits, weight):
+    def fit_examples(self, labels: np.ndarray, logits: np.ndarray, weight: np.ndarray) -> None:
         """Fits one row after another; see `fit`."""
         self.fit_weighted(labels, logits, weight, {})
 
-    def fit_weighted(self, labels, logits, weight, shared):
+    def fit_weighted(self, labels: np.ndarray, logits: np.ndarray, weight: np.ndarray, shared: dict[str, Any]) -> None:
         """`fit_examples`; what is computed of each example before any fit is shared."""
         kept = checked_examples(labels, logits, weight)
         if not self.built:
@@ -78,7 +88,7 @@ class PerClassCalibrator(Calibrator):
             advice=" ".join(dict.fromkeys(remarks)) or None,
         )
 
-    def calibrated_logits(self, logits):
+    def calibrated_logits(self, logits: Tensor) -> Tensor:
         """Logits whose softmax (or sigmoid) is calibrated."""
         self._check_classes(logits.shape)
         logits = at_least_float32(logits)
@@ -91,7 +101,7 @@ class PerClassCalibrator(Calibrator):
         odds = log_odds_of_class(largest, True, largest, rest)
         return logits_of_confidence(logits, self.calibrated(K.expand_dims(odds, -1)), self.floor, leading)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Constructor arguments, for serialisation; what was fitted is in the weights."""
         return {**super().get_config(), "method": self.method, "floor": self.floor}
 

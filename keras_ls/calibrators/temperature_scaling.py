@@ -1,5 +1,7 @@
 """Temperature scaling: one scalar that mends over- or under-confidence and changes no decision."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -7,6 +9,7 @@ from keras_ls.calibrators.calibrator import Calibrator
 from keras_ls.calibrators.temperature_solver import solve_temperature
 from keras_ls.ops._backend import at_least_float32
 from keras_ls.ops._checks import checked_positive
+from keras_ls.ops._types import Tensor
 
 _LEAST = 1e-37
 
@@ -58,7 +61,14 @@ class TemperatureScaling(Calibrator):
         Guo et al., "On Calibration of Modern Neural Networks", 2017; Platt, 1999.
     """
 
-    def __init__(self, temperature=1.0, bounds=(0.01, 100.0), from_logits=True, name=None, **kwargs):
+    def __init__(
+        self,
+        temperature: float = 1.0,
+        bounds: tuple[float, float] = (0.01, 100.0),
+        from_logits: bool = True,
+        name: str | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(from_logits, name, **kwargs)
         self.bounds = checked_bounds(bounds)
         value = checked_positive("temperature", temperature)
@@ -68,15 +78,15 @@ class TemperatureScaling(Calibrator):
         self.built = True
 
     @property
-    def temperature(self):
+    def temperature(self) -> float:
         """T, a float."""
         return float(self._temperature.numpy())
 
-    def fit_examples(self, labels, logits, weight):
+    def fit_examples(self, labels: np.ndarray, logits: np.ndarray, weight: np.ndarray) -> None:
         """Fits T; see `fit`."""
         self._fit(labels, logits, weight)
 
-    def fit_weighted(self, labels, logits, weight, shared):
+    def fit_weighted(self, labels: np.ndarray, logits: np.ndarray, weight: np.ndarray, shared: dict[str, Any]) -> None:
         """`fit_examples`, from the temperature of the fit before."""
         self._fit(labels, logits, weight, shared.get("temperature"))
         shared["temperature"] = self.fit_report.temperature if self.fit_report.converged else None
@@ -85,11 +95,11 @@ class TemperatureScaling(Calibrator):
         self.fit_report = solve_temperature(logits, labels, weight, self.bounds, start=start)
         self._temperature.assign(self.fit_report.temperature)
 
-    def calibrated_logits(self, logits):
+    def calibrated_logits(self, logits: Tensor) -> Tensor:
         """Logits divided by T."""
         return at_least_float32(logits) / self._temperature
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Constructor arguments with the current temperature, for serialisation."""
         return {**super().get_config(), "temperature": self.temperature, "bounds": list(self.bounds)}
 

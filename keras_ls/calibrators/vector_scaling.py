@@ -1,11 +1,14 @@
 """Vector scaling: a factor and an intercept for each class; Platt scaling of binary logits."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
 from keras_ls.calibrators.affine import AffineCalibrator
 from keras_ls.ops._backend import at_least_float32
 from keras_ls.ops._checks import checked_non_negative
+from keras_ls.ops._types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
@@ -60,24 +63,24 @@ class VectorScaling(AffineCalibrator):
         Machines", 1999.
     """
 
-    def __init__(self, l2=0.0, from_logits=True, name=None, **kwargs):
+    def __init__(self, l2: float = 0.0, from_logits: bool = True, name: str | None = None, **kwargs: Any):
         super().__init__(from_logits, name, **kwargs)
         self.l2 = checked_non_negative("l2", l2)
         self.scale = self.bias = None
 
-    def make_variables(self, columns):
+    def make_variables(self, columns: int) -> None:
         """The identity: factors of 1, intercepts of 0."""
         self.scale = self.add_weight(shape=(columns,), initializer="ones", trainable=False, name="scale")
         self.bias = self.add_weight(shape=(columns,), initializer="zeros", trainable=False, name="bias")
 
-    def penalty(self, columns):
+    def penalty(self, columns: int) -> np.ndarray:
         """Of each parameter, `[2, K]`."""
         return np.full((2, columns), self.l2 / columns)
 
-    def mapped(self, inputs):
+    def mapped(self, inputs: Tensor) -> Tensor:
         """Logits times the factors, plus the intercepts."""
         return at_least_float32(inputs) * self.scale + self.bias
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Constructor arguments, for serialisation; the fit is in the weights."""
         return {**super().get_config(), "l2": self.l2}

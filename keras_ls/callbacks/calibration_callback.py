@@ -3,6 +3,7 @@
 import contextlib
 import tempfile
 import warnings
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,6 +16,7 @@ from keras_ls.evaluation import Evaluator, blocks_of_rows
 from keras_ls.ops._checks import checked_axis, checked_count
 from keras_ls.ops._logits import LogitsCheck
 from keras_ls.ops._predictions import confidence_and_accuracy
+from keras_ls.ops._types import Data, PathLike
 
 SCORES = ("accuracy", "nll", "brier", "ece")
 SEEN = 1000  # examples that are looked at for probabilities which are taken for logits
@@ -66,15 +68,15 @@ class CalibrationCallback(keras.callbacks.Callback):
 
     def __init__(
         self,
-        validation_data,
-        log_dir=None,
-        num_bins=15,
-        from_logits=True,
-        batch_size=256,
-        ignore_class=None,
-        image_every=1,
-        steps=None,
-        axis=-1,
+        validation_data: Data,
+        log_dir: PathLike | None = None,
+        num_bins: int = 15,
+        from_logits: bool = True,
+        batch_size: int = 256,
+        ignore_class: int | None = None,
+        image_every: int = 1,
+        steps: int | None = None,
+        axis: int = -1,
     ):
         super().__init__()
         self.validation_data = validation_data
@@ -90,7 +92,7 @@ class CalibrationCallback(keras.callbacks.Callback):
         self.image_every = checked_count("image_every", image_every, minimum=0)
         self._reader = self._log = None
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Opens the TensorBoard log."""
         self._reader = None  # the model may have changed since the last `fit`
         self.logits_check.done |= not self.from_logits
@@ -99,7 +101,7 @@ class CalibrationCallback(keras.callbacks.Callback):
         if self.log_dir is not None:
             self._log = CalibrationLog(self.log_dir)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Adds the values to `logs`."""
         with self._predictions() as examples:
             values = self._values(*examples)
@@ -114,13 +116,13 @@ class CalibrationCallback(keras.callbacks.Callback):
             if self.image_every and epoch % self.image_every == 0:
                 self._log.write_diagram(epoch, confidence, accuracy, weight, self.num_bins, binary)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Closes the TensorBoard log."""
         if self._log is not None:
             self._log.close()
             self._log = None
 
-    def evaluate(self):
+    def evaluate(self) -> dict[str, float]:
         """One pass over the data: a dict of the values described above, floats."""
         with self._predictions() as examples:
             return self._values(*examples)

@@ -1,5 +1,10 @@
 """Distillation that changes from epoch to epoch."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+
 from keras_ls.callbacks.smoothing_schedule import SmoothingSchedule
 from keras_ls.distillation import Distiller
 
@@ -43,7 +48,12 @@ class DistillationSchedule(SmoothingSchedule):
         A temperature that falls while training: Jafari et al., "Annealing Knowledge Distillation", 2021.
     """
 
-    def __init__(self, schedule, attribute="student_loss_weight", loss=None):
+    def __init__(
+        self,
+        schedule: Callable[[int, Any], Any] | Sequence[Any],
+        attribute: str = "student_loss_weight",
+        loss: keras.losses.Loss | None = None,
+    ):
         super().__init__(schedule, attribute, loss)
         if attribute in _WEIGHTS and loss is not None:
             raise ValueError(f"Expected no `loss` with `{attribute}`, which is the distiller's. Received: {loss!r}.")

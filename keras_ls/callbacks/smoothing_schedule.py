@@ -1,5 +1,8 @@
 """A smoothing that changes from epoch to epoch."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -43,19 +46,24 @@ class SmoothingSchedule(keras.callbacks.Callback):
         A weight that grows while training: Zhou et al., "MaxSup", 2025.
     """
 
-    def __init__(self, schedule, attribute="label_smoothing", loss=None):
+    def __init__(
+        self,
+        schedule: Callable[[int, float], float] | Sequence[float],
+        attribute: str = "label_smoothing",
+        loss: keras.losses.Loss | None = None,
+    ):
         super().__init__()
         self.schedule = schedule if callable(schedule) else _steps(schedule)
         self.attribute = attribute
         self.loss = loss
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Forgets the epoch in which a training before this one may have been cut short."""
         for owner in self._owners():
             epoch_starts(owner).end(self.attribute)
         self._changed = True  # perhaps, as by a backup, since the last trace
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Sets the value."""
         for owner in self._owners():
             before = self._value(owner)
@@ -66,7 +74,7 @@ class SmoothingSchedule(keras.callbacks.Callback):
             self._retrace()
         self._changed = False
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Adds the values to `logs`."""
         prefixes = self._prefixes()
         for owner in self._owners():

@@ -1,5 +1,7 @@
 """The moves of online label smoothing."""
 
+from typing import Any
+
 import keras
 
 from keras_ls.losses import OnlineLabelSmoothing
@@ -25,7 +27,7 @@ class SoftLabelUpdate(keras.callbacks.Callback):
         Zhang et al., "Delving Deep into Label Smoothing", 2021.
     """
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Finds the losses."""
         if keras.backend.backend() == "jax":
             raise ValueError(
@@ -46,17 +48,17 @@ class SoftLabelUpdate(keras.callbacks.Callback):
                 )
             loss.moved_by_callback = True
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Drops what is left of an epoch that was cut short, or of a `fit` without this callback."""
         for loss in self._losses:
             loss.begin_epoch(epoch)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Moves the soft labels."""
         for loss in self._losses:
             loss.end_epoch()
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Leaves the losses to what comes next."""
         for loss in self._losses:
             loss.moved_by_callback = loss._reminded = False

@@ -31,7 +31,7 @@ DATASETS = {
 
 
 @functools.cache
-def load(name):
+def load(name: str) -> Splits:
     """The dataset of this name, read once a process.
 
     Args:

@@ -1,11 +1,15 @@
 """Random crops, flips and shifts: the same seed gives the same images, in whatever order they are made."""
 
+from collections.abc import Callable
+from typing import Any
+
 import tensorflow as tf
 
 from keras_ls.ops._checks import checked_count
+from keras_ls.ops._types import Tensor
 
 
-def random_crop_and_flip(size, seed, padding=0):
+def random_crop_and_flip(size: int, seed: int, padding: int = 0) -> Callable[[Any, tuple], tuple]:
     """A function for `dataset.enumerate().map` that crops a random square and mirrors it half of the time.
 
     Its randomness is a function of `(seed, index)` and of nothing else. `enumerate` after `repeat`, and every pass has
@@ -43,7 +47,7 @@ def random_crop_and_flip(size, seed, padding=0):
     return _mappable(crop_and_flip, seed)
 
 
-def random_shift(pixels, seed):
+def random_shift(pixels: int, seed: int) -> Callable[[Any, tuple], tuple]:
     """A function for `dataset.enumerate().map` that moves an image by up to `pixels` up, down, left and right.
 
     All `(2 pixels + 1)²` shifts are equally likely; what moves in is 0.
@@ -76,7 +80,7 @@ def random_shift(pixels, seed):
     return _mappable(shift, seed)
 
 
-def center_crop(images, size):
+def center_crop(images: Tensor, size: int) -> Tensor:
     """The middle of images, for evaluation; where it cannot be the middle, half a pixel above and left of it.
 
     Args:

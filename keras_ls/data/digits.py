@@ -8,7 +8,7 @@ TRAIN, CALIBRATION = 700, 400  # the remaining 697 are the test split
 NOISE = 0.4  # standard deviation; pixels are in [0, 1]
 
 
-def digits(noise=0.0):
+def digits(noise: float = 0.0) -> Splits:
     """The digits as flat vectors of 64 pixels in [0, 1]; the splits are fixed and stratified.
 
     Clean, they are too easy to show over-confidence. With Gaussian pixel noise, drawn once an image, a small network

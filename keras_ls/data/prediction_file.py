@@ -9,6 +9,7 @@ from keras_ls.data.prediction_table import read_csv, read_parquet
 from keras_ls.files import local_path
 from keras_ls.ops._checks import checked_class
 from keras_ls.ops._logits import LogitsCheck
+from keras_ls.ops._types import PathLike
 
 READERS = {".npz": read_arrays, ".csv": read_csv, ".parquet": read_parquet}
 LARGEST = np.finfo("float32").max  # what is read is computed with in float32
@@ -32,7 +33,14 @@ class PredictionFile:
     class_names: tuple | None
 
 
-def read_predictions(path, from_logits, labels=None, predictions=None, sample_weight=None, ignore_class=None):
+def read_predictions(
+    path: PathLike,
+    from_logits: bool,
+    labels: str | None = None,
+    predictions: str | None = None,
+    sample_weight: str | None = None,
+    ignore_class: int | None = None,
+) -> PredictionFile:
     r"""Reads labels and predictions.
 
     In a `.npz` they are arrays. In a `.csv` or `.parquet` they are columns: one of labels, perhaps one of weights, and

@@ -30,12 +30,12 @@ class Splits:
     source: str
 
     @property
-    def num_classes(self):
+    def num_classes(self) -> int:
         """K."""
         return len(self.class_names)
 
     @functools.cached_property
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """SHA-256 of every array, its dtype and its shape."""
         digest = hashlib.sha256()
         for part in PARTS:

@@ -12,7 +12,7 @@ from keras_ls.data.splits import Splits
 CALIBRATION = 10_000  # of the official training set; the paper reports on these where it says validation
 
 
-def mnist():
+def mnist() -> Splits:
     """MNIST: 28×28 grey images of handwritten digits, pixels in [0, 1].
 
     The official training set is cut by a fixed random permutation: the first n training examples are a random subset.
@@ -36,7 +36,7 @@ def mnist():
     return _load("mnist", "MNIST", "https://storage.googleapis.com")
 
 
-def cifar10():
+def cifar10() -> Splits:
     """CIFAR-10: 32×32 colour images of 10 kinds of things, pixels in [0, 1].
 
     Cut and found as `mnist` is.

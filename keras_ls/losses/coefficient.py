@@ -99,6 +99,11 @@ def inside_traced_code():
     return False
 
 
+def coefficients(loss):
+    """The coefficients of `loss` by name, each as its `number`."""
+    return {name: number(getattr(loss, name)) for name in _names(loss)}
+
+
 def save_coefficients(loss, store):
     """Writes the coefficients of `loss` into the `store` of `save_own_variables`, and what it was made with."""
     for name in _names(loss):

@@ -2,12 +2,16 @@
 
 import keras
 
-from keras_ls.losses.penalised_crossentropy import PenalisedCrossentropy
+from keras_ls.losses.classification_loss import ClassificationLoss
+from keras_ls.losses.coefficient import Coefficient
+from keras_ls.ops._checks import checked_non_negative
+from keras_ls.ops._types import Tensor
+from keras_ls.ops.crossentropy import crossentropy_core, weighted
 from keras_ls.ops.penalties import entropy_core
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
-class ConfidencePenalty(PenalisedCrossentropy):
+class ConfidencePenalty(ClassificationLoss):
     """Cross-entropy less the entropy of the prediction.
 
     `ℓ = -log p_y - β H(p)`, with `H(p) = -Σ_k p_k log p_k`. Up to a constant this adds `β KL(p ‖ uniform)`; label
@@ -18,12 +22,7 @@ class ConfidencePenalty(PenalisedCrossentropy):
 
     Args:
         weight: β >= 0.
-        from_logits: whether predictions are logits (default) or probabilities.
-        ignore_class: integer label of examples that do not count, or None.
-        axis: the class axis.
-        reduction: "sum_over_batch_size" (default), "sum", "mean_with_sample_weight" or "none".
-        name: name of the loss.
-        dtype: "float32" or "float64".
+        from_logits, ignore_class, axis, reduction, name, dtype: as of every `ClassificationLoss`.
 
     Attributes:
         weight: β, a `keras.Variable`, to assign to while training.
@@ -31,14 +30,12 @@ class ConfidencePenalty(PenalisedCrossentropy):
     Call arguments:
         - `y_true`: integers, or dense targets, as for `SmoothedCrossentropy`.
         - `y_pred`: logits `[..., K]`.
-        - `sample_weight`: weights of the examples.
 
     Returns:
         Nats; a scalar, or one value an example for `reduction="none"`.
 
     Raises:
-        ValueError: for a negative weight, labels that do not fit or are out of range (in a traced step
-            as for `SmoothedCrossentropy`).
+        ValueError: for a negative weight, and for labels as every `ClassificationLoss`.
 
     Examples:
         `log 2 - 0.1 log 2`:
@@ -51,26 +48,21 @@ class ConfidencePenalty(PenalisedCrossentropy):
         Pereyra et al., "Regularizing Neural Networks by Penalizing Confident Output Distributions", 2017.
     """
 
+    weight = Coefficient(checked_non_negative)
+
     def __init__(
         self,
-        weight=0.1,
-        from_logits=True,
-        ignore_class=None,
-        axis=-1,
-        reduction="sum_over_batch_size",
-        name="confidence_penalty",
-        dtype=None,
+        weight: float = 0.1,
+        from_logits: bool = True,
+        ignore_class: int | None = None,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "confidence_penalty",
+        dtype: str | None = None,
     ):
-        super().__init__(
-            weight,
-            from_logits=from_logits,
-            ignore_class=ignore_class,
-            axis=axis,
-            reduction=reduction,
-            name=name,
-            dtype=dtype,
-        )
+        super().__init__(from_logits, ignore_class, axis, reduction, name, dtype)
+        self.weight = weight
 
-    def penalty(self, logits):
-        """Per-example penalties."""
-        return -entropy_core(logits)
+    def losses(self, labels: Tensor, logits: Tensor) -> Tensor:
+        """Per-example losses."""
+        return crossentropy_core(labels, logits) + weighted(self.weight.value, -entropy_core(logits))

@@ -1,8 +1,11 @@
 """Focal cross-entropy, with a constant or a sample-dependent γ."""
 
+from typing import Any
+
 import keras
 
 from keras_ls.losses.classification_loss import ClassificationLoss
+from keras_ls.ops._types import Tensor
 from keras_ls.ops.focal import checked_gamma, focal_core
 
 
@@ -19,24 +22,17 @@ class FocalCrossentropy(ClassificationLoss):
 
     Args:
         gamma: γ >= 0, or "flsd-53".
-        from_logits: whether predictions are logits (default) or probabilities.
-        ignore_class: integer label of examples that do not count, or None.
-        axis: the class axis.
-        reduction: "sum_over_batch_size" (default), "sum", "mean_with_sample_weight" or "none".
-        name: name of the loss.
-        dtype: "float32" or "float64".
+        from_logits, ignore_class, axis, reduction, name, dtype: as of every `ClassificationLoss`.
 
     Call arguments:
         - `y_true`: integers of the shape of `y_pred` without `axis` (or with 1 there).
         - `y_pred`: logits `[..., K]`.
-        - `sample_weight`: weights of the examples.
 
     Returns:
         Nats; a scalar, or one value an example for `reduction="none"`.
 
     Raises:
-        ValueError: for another γ, dense labels, labels out of range (in a traced step
-            as for `SmoothedCrossentropy`).
+        ValueError: for another γ, dense labels, and for labels as every `ClassificationLoss`.
 
     Examples:
         p_y = ½ and ⅒: `(½)³ log 2` and `(9/10)⁵ log 10`.
@@ -53,21 +49,21 @@ class FocalCrossentropy(ClassificationLoss):
 
     def __init__(
         self,
-        gamma=3.0,
-        from_logits=True,
-        ignore_class=None,
-        axis=-1,
-        reduction="sum_over_batch_size",
-        name="focal_crossentropy",
-        dtype=None,
+        gamma: float | str = 3.0,
+        from_logits: bool = True,
+        ignore_class: int | None = None,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "focal_crossentropy",
+        dtype: str | None = None,
     ):
-        super().__init__(from_logits, ignore_class, axis, name=name, reduction=reduction, dtype=dtype)
+        super().__init__(from_logits, ignore_class, axis, reduction, name, dtype)
         self.gamma = checked_gamma(gamma)
 
-    def losses(self, labels, logits):
+    def losses(self, labels: Tensor, logits: Tensor) -> Tensor:
         """Per-example losses."""
         return focal_core(labels, logits, self.gamma)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Constructor arguments, for serialisation."""
         return {**super().get_config(), "gamma": self.gamma}

@@ -1,18 +1,20 @@
 """Online label smoothing: each class's soft label is what the network lately predicted for it."""
 
 import warnings
+from typing import Any
 
 import keras
 from keras import ops as K
 
 from keras_ls.losses.classification_loss import ClassificationLoss
-from keras_ls.losses.coefficient import Coefficient, inside_traced_code, number
+from keras_ls.losses.coefficient import Coefficient, inside_traced_code
 from keras_ls.losses.reduction import sum_over_replicas
 from keras_ls.ops._backend import backward_inputs
 from keras_ls.ops._checks import checked_count, checked_fraction
-from keras_ls.ops._inputs import align_labels, check_integer_labels, flatten_examples, pick
+from keras_ls.ops._inputs import align_labels, flatten_examples, pick
 from keras_ls.ops._logits import as_logits
 from keras_ls.ops._tensors import classes_last
+from keras_ls.ops._types import Tensor
 from keras_ls.ops._weights import get_keras_mask
 from keras_ls.ops.crossentropy import weighted, zero_where_impossible
 
@@ -40,12 +42,7 @@ class OnlineLabelSmoothing(ClassificationLoss):
         num_classes: K.
         label_smoothing: α in [0, 1), the share of the soft labels; the paper's ½.
         steps_per_epoch: training steps after which S moves, or None to leave that to the callback.
-        from_logits: whether predictions are logits (default) or probabilities.
-        ignore_class: integer label of examples that do not count, or None.
-        axis: the class axis.
-        reduction: "sum_over_batch_size" (default), "sum", "mean_with_sample_weight" or "none".
-        name: name of the loss.
-        dtype: "float32" or "float64".
+        from_logits, ignore_class, axis, reduction, name, dtype: as of every `ClassificationLoss`.
 
     Attributes:
         label_smoothing: α, a `keras.Variable`, to assign to while training.
@@ -54,14 +51,13 @@ class OnlineLabelSmoothing(ClassificationLoss):
     Call arguments:
         - `y_true`: integers of the shape of `y_pred` without `axis` (or with 1 there).
         - `y_pred`: logits `[..., K]`.
-        - `sample_weight`: weights of the examples.
 
     Returns:
         Nats; a scalar, or one value an example for `reduction="none"`.
 
     Raises:
-        ValueError: for α outside [0, 1), another number of classes, dense labels, labels out of range (in a
-            traced step as for `SmoothedCrossentropy`), and a loss made inside traced code.
+        ValueError: for α outside [0, 1), another number of classes, dense labels, and for labels as every
+            `ClassificationLoss`, and a loss made inside traced code.
 
     Examples:
         >>> import keras_ls as kls
@@ -82,17 +78,17 @@ class OnlineLabelSmoothing(ClassificationLoss):
 
     def __init__(
         self,
-        num_classes,
-        label_smoothing=0.5,
-        steps_per_epoch=None,
-        from_logits=True,
-        ignore_class=None,
-        axis=-1,
-        reduction="sum_over_batch_size",
-        name="online_label_smoothing",
-        dtype=None,
+        num_classes: int,
+        label_smoothing: float = 0.5,
+        steps_per_epoch: int | None = None,
+        from_logits: bool = True,
+        ignore_class: int | None = None,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "online_label_smoothing",
+        dtype: str | None = None,
     ):
-        super().__init__(from_logits, ignore_class, axis, name=name, reduction=reduction, dtype=dtype)
+        super().__init__(from_logits, ignore_class, axis, reduction, name, dtype)
         if inside_traced_code():
             raise ValueError(
                 "Expected OnlineLabelSmoothing to be made outside traced code, as it learns from batch to batch. "
@@ -121,7 +117,7 @@ class OnlineLabelSmoothing(ClassificationLoss):
             name="sums",
         )
 
-    def __call__(self, y_true, y_pred, sample_weight=None):
+    def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """The loss; taking its gradient also learns from the batch."""
         value = super().__call__(y_true, y_pred, sample_weight)
         forward = _graph()
@@ -144,7 +140,7 @@ class OnlineLabelSmoothing(ClassificationLoss):
 
         return learning(value)
 
-    def losses(self, labels, logits):
+    def losses(self, labels: Tensor, logits: Tensor) -> Tensor:
         """Per-example losses."""
         if len(labels.shape) == len(logits.shape):
             raise ValueError(
@@ -155,14 +151,13 @@ class OnlineLabelSmoothing(ClassificationLoss):
             raise ValueError(
                 f"Expected predictions over num_classes={self.num_classes} classes. Received: {logits.shape[-1]}."
             )
-        check_integer_labels(labels, self.num_classes)
         log_p = K.log_softmax(logits, axis=-1)
         alpha = K.cast(self.label_smoothing.value, log_p.dtype)
         soft = K.take(self.soft_labels.value, K.clip(K.cast(labels, "int32"), 0, self.num_classes - 1), axis=0)
         log_p_soft = K.sum(zero_where_impossible(K.cast(soft, log_p.dtype), log_p), axis=-1)
         return -(1.0 - alpha) * pick(log_p, labels) - weighted(alpha, log_p_soft)
 
-    def observe(self, y_true, y_pred, sample_weight=None):
+    def observe(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:
         """Adds the right predictions of a batch to what `update` will make of them; the arguments of a call."""
         mask = get_keras_mask(y_pred)
         y_pred = K.stop_gradient(classes_last(K.convert_to_tensor(y_pred), self.axis))
@@ -180,28 +175,28 @@ class OnlineLabelSmoothing(ClassificationLoss):
         p = K.where(counts, weight * p, K.zeros_like(p))
         self._sums.assign_add(K.segment_sum(p, labels, num_segments=self.num_classes))
 
-    def update(self):
+    def update(self) -> None:
         """Moves the soft labels to the mean of what was observed since the last move."""
         self._reminded = True
         self._move(self._sums.value, True)
 
-    def begin_epoch(self, epoch):
+    def begin_epoch(self, epoch: int) -> None:
         """Starts to observe an epoch; what a training that went no further has left of the last one moves first."""
         if 0 <= int(self._epoch.numpy()) < epoch:
             self.update()  # a backup is written before the callbacks after it see the end of the epoch
         self.forget()
         self._epoch.assign(epoch)
 
-    def end_epoch(self):
+    def end_epoch(self) -> None:
         """Moves the soft labels to the mean of the epoch."""
         self.update()
         self._epoch.assign(-1)
 
-    def forget(self):
+    def forget(self) -> None:
         """Drops what was observed since the last move."""
         self._sums.assign(K.zeros(self._sums.shape))
 
-    def reset(self):
+    def reset(self) -> None:
         """Back to uniform soft labels and nothing observed, for another training."""
         self.soft_labels.assign(K.full(self.soft_labels.shape, 1 / self.num_classes))
         self.forget()
@@ -247,7 +242,7 @@ class OnlineLabelSmoothing(ClassificationLoss):
         self.soft_labels.assign(K.where(due, rows, self.soft_labels.value))
         self._sums.assign(K.where(due, K.zeros_like(sums), self._sums.value))
 
-    def save_own_variables(self, store):
+    def save_own_variables(self, store: Any) -> None:
         """Keeps α, the soft labels and what was observed since their last move."""
         super().save_own_variables(store)
         store["soft_labels"] = self.soft_labels.numpy()
@@ -255,19 +250,18 @@ class OnlineLabelSmoothing(ClassificationLoss):
         store["step"] = self._step.numpy()
         store["epoch"] = self._epoch.numpy()
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         """Reads what `save_own_variables` kept."""
         super().load_own_variables(store)
         for name in ("soft_labels", "sums", "step", "epoch"):
             if name in store:
                 getattr(self, name if name == "soft_labels" else f"_{name}").assign(store[name])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Constructor arguments, for serialisation."""
         return {
             **super().get_config(),
             "num_classes": self.num_classes,
-            "label_smoothing": number(self.label_smoothing),
             "steps_per_epoch": self.steps_per_epoch,
         }
 

@@ -1,10 +1,13 @@
 """Cross-entropy with label smoothing, from integer or dense labels."""
 
+from typing import Any
+
 import keras
 
 from keras_ls.losses.classification_loss import ClassificationLoss
-from keras_ls.losses.coefficient import Coefficient, number
+from keras_ls.losses.coefficient import Coefficient
 from keras_ls.ops._checks import checked_fraction, checked_prior
+from keras_ls.ops._types import Tensor
 from keras_ls.ops.crossentropy import crossentropy_core
 
 
@@ -26,12 +29,7 @@ class SmoothedCrossentropy(ClassificationLoss):
     Args:
         label_smoothing: α in [0, 1). The tensor2tensor convention (α/(K-1) on the wrong classes) is α·K/(K-1) here.
         prior: class distribution `[K]` to smooth towards; None for the uniform one. `losses.unigram_prior` counts one.
-        from_logits: whether predictions are logits (default) or probabilities.
-        ignore_class: integer label of examples that do not count, or None.
-        axis: the class axis.
-        reduction: "sum_over_batch_size" (default), "sum", "mean_with_sample_weight" or "none".
-        name: name of the loss.
-        dtype: "float32" or "float64".
+        from_logits, ignore_class, axis, reduction, name, dtype: as of every `ClassificationLoss`.
 
     Attributes:
         label_smoothing: α, a `keras.Variable`. Assigning a number to it (`callbacks.SmoothingSchedule` does) takes
@@ -40,15 +38,14 @@ class SmoothedCrossentropy(ClassificationLoss):
     Call arguments:
         - `y_true`: integers of the shape of `y_pred` without `axis` (or with 1 there), or dense targets of its
           whole shape.
-        - `y_pred`: logits `[..., K]`, any float dtype; half precision is widened first.
-        - `sample_weight`: weights of the examples.
+        - `y_pred`: logits `[..., K]`.
 
     Returns:
         Nats; a scalar, or one value an example for `reduction="none"`.
 
     Raises:
-        ValueError: for α outside [0, 1), a prior that is no distribution over K classes, labels of another shape, and
-            labels out of range (in a TensorFlow graph an `InvalidArgumentError` when it runs; NaN where XLA compiles).
+        ValueError: for α outside [0, 1), a prior that is no distribution over K classes, and for labels as every
+            `ClassificationLoss`.
 
     Examples:
         >>> import numpy as np, keras_ls as kls
@@ -68,23 +65,23 @@ class SmoothedCrossentropy(ClassificationLoss):
 
     def __init__(
         self,
-        label_smoothing=0.1,
-        prior=None,
-        from_logits=True,
-        ignore_class=None,
-        axis=-1,
-        reduction="sum_over_batch_size",
-        name="smoothed_crossentropy",
-        dtype=None,
+        label_smoothing: float = 0.1,
+        prior: Tensor | None = None,
+        from_logits: bool = True,
+        ignore_class: int | None = None,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "smoothed_crossentropy",
+        dtype: str | None = None,
     ):
-        super().__init__(from_logits, ignore_class, axis, name=name, reduction=reduction, dtype=dtype)
+        super().__init__(from_logits, ignore_class, axis, reduction, name, dtype)
         self.label_smoothing = label_smoothing
         self.prior = None if prior is None else checked_prior(prior).tolist()
 
-    def losses(self, labels, logits):
+    def losses(self, labels: Tensor, logits: Tensor) -> Tensor:
         """Per-example losses."""
         return crossentropy_core(labels, logits, self.label_smoothing.value, self.prior)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Constructor arguments, for serialisation."""
-        return {**super().get_config(), "label_smoothing": number(self.label_smoothing), "prior": self.prior}
+        return {**super().get_config(), "prior": self.prior}

@@ -4,9 +4,12 @@ import numpy as np
 
 from keras_ls.batches import Batches
 from keras_ls.ops._checks import checked_class, checked_count
+from keras_ls.ops._types import Data
 
 
-def unigram_prior(data, num_classes, ignore_class=None, steps=None):
+def unigram_prior(
+    data: Data, num_classes: int, ignore_class: int | None = None, steps: int | None = None
+) -> np.ndarray:
     """How often each class occurs: `u_k = Σ_i w_i [y_i = k] / Σ_i w_i`, the unigram distribution.
 
     Args:

@@ -3,6 +3,7 @@
 import keras
 
 from keras_ls.metrics.streaming import StreamingMean
+from keras_ls.ops._types import Tensor
 from keras_ls.ops.calibration import squared_distance
 
 
@@ -40,9 +41,16 @@ class BrierScore(StreamingMean):
         Brier, "Verification of Forecasts Expressed in Terms of Probability", 1950.
     """
 
-    def __init__(self, from_logits=True, ignore_class=None, axis=-1, name="brier_score", dtype=None):
+    def __init__(
+        self,
+        from_logits: bool = True,
+        ignore_class: int | None = None,
+        axis: int = -1,
+        name: str = "brier_score",
+        dtype: str | None = None,
+    ):
         super().__init__(from_logits, ignore_class, axis, name, dtype)
 
-    def values(self, labels, predictions):
+    def values(self, labels: Tensor, predictions: Tensor) -> Tensor:
         """Squared distance of each example."""
         return squared_distance(labels, self.probabilities(predictions))

@@ -1,11 +1,14 @@
 """Class-wise calibration error, streamed."""
 
+from typing import Any, Literal
+
 import keras
 from keras import ops as K
 
 from keras_ls.metrics.counting_metric import CountingMetric
 from keras_ls.ops._backend import mean
 from keras_ls.ops._checks import checked_count, checked_fraction
+from keras_ls.ops._types import Tensor
 from keras_ls.ops.binning import fine_cell_index, uniform_bin_index
 from keras_ls.ops.calibration import checked_calibration_options
 from keras_ls.ops.classwise import classwise_bin_statistics, classwise_targets, classwise_weight
@@ -69,18 +72,18 @@ class ClasswiseCalibrationError(CountingMetric):
 
     def __init__(
         self,
-        num_bins=15,
-        binning="uniform",
-        norm="l1",
-        closed="left",
-        debiased=False,
-        threshold=0.0,
-        num_classes=None,
-        from_logits=True,
-        ignore_class=None,
-        axis=-1,
-        name="classwise_calibration_error",
-        dtype=None,
+        num_bins: int = 15,
+        binning: Literal["uniform", "quantile"] = "uniform",
+        norm: Literal["l1", "l2", "max"] = "l1",
+        closed: Literal["left", "right"] = "left",
+        debiased: bool = False,
+        threshold: float = 0.0,
+        num_classes: int | None = None,
+        from_logits: bool = True,
+        ignore_class: int | None = None,
+        axis: int = -1,
+        name: str = "classwise_calibration_error",
+        dtype: str | None = None,
     ):
         checked_calibration_options(num_bins, binning, norm, closed, debiased)
         self.num_classes = None if num_classes is None else checked_count("num_classes", num_classes, minimum=2)
@@ -94,7 +97,7 @@ class ClasswiseCalibrationError(CountingMetric):
         self.closed = closed
         self.debiased = bool(debiased)
 
-    def statistics(self, labels, predictions, weight):
+    def statistics(self, labels: Tensor, predictions: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Each class's and bin's sums of weight, target and probability."""
         targets, probabilities = classwise_targets(labels, self.probabilities(predictions))
         if self.num_classes is None:
@@ -114,11 +117,11 @@ class ClasswiseCalibrationError(CountingMetric):
         sums = classwise_bin_statistics(index, probabilities, targets, weights, self._cells, squares=self.debiased)
         return sums, None if weight is None else weights
 
-    def from_statistics(self, sums):
+    def from_statistics(self, sums: Tensor) -> Tensor:
         """The mean of the classes' calibration errors."""
         return mean(self.error_of_sums(sums))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Constructor arguments, for serialisation."""
         return {
             **super().get_config(),

@@ -7,6 +7,7 @@ batches may hold whole numbers by chance. So a few totals of the weights are kep
 from keras import ops as K
 
 from keras_ls.metrics.streaming import StreamingMetric
+from keras_ls.ops._types import Tensor
 from keras_ls.ops._weights import examples_of_totals, weight_totals
 from keras_ls.ops.binning import merge_into_quantile_bins
 from keras_ls.ops.calibration import calibration_error_of_bins, examples_of_bins
@@ -19,7 +20,7 @@ class CountingMetric(StreamingMetric):
     they were made with, None for all 1. Their `from_statistics` calls `examples(sums)`.
     """
 
-    def build_state(self, shape):
+    def build_state(self, shape: tuple[int, ...]) -> None:
         """Makes the sums and the totals, unless they are there."""
         if self._sums is None:
             super().build_state(shape)
@@ -35,15 +36,15 @@ class CountingMetric(StreamingMetric):
             totals = weight_totals(weight, axis=0)
         self._add_to(self._totals, totals)
 
-    def examples(self, sums):
+    def examples(self, sums: Tensor) -> tuple[Tensor, Tensor]:
         """`(examples, counts)`, `[...]` of `[R, ..., B]`: how many the weights stand for; whether they are counts."""
         return examples_of_totals(self.totals(), K.sum(sums[0], axis=-1))
 
-    def totals(self):
+    def totals(self) -> Tensor:
         """What `weight_totals` says of all weights so far."""
         return self._read(self._totals)
 
-    def error_of_sums(self, sums):
+    def error_of_sums(self, sums: Tensor) -> Tensor:
         """The calibration error of the bins that the attributes describe; `[K]` of those of K classes."""
         examples, counts = self.examples(sums)
         if self.binning == "quantile":

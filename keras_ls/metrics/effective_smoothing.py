@@ -1,5 +1,7 @@
 """Effective smoothing of predictions, streamed."""
 
+from typing import Any
+
 import keras
 
 from keras_ls.metrics.streaming import StreamingMean
@@ -7,6 +9,7 @@ from keras_ls.ops._backend import at_least_float32
 from keras_ls.ops._checks import checked_positive
 from keras_ls.ops._logits import as_logits
 from keras_ls.ops._predictions import as_two_classes
+from keras_ls.ops._types import Tensor
 from keras_ls.ops.smoothing import smoothing_of_examples
 
 
@@ -49,17 +52,23 @@ class EffectiveSmoothing(StreamingMean):
     """
 
     def __init__(
-        self, temperature=1.0, from_logits=True, ignore_class=None, axis=-1, name="effective_smoothing", dtype=None
+        self,
+        temperature: float = 1.0,
+        from_logits: bool = True,
+        ignore_class: int | None = None,
+        axis: int = -1,
+        name: str = "effective_smoothing",
+        dtype: str | None = None,
     ):
         super().__init__(from_logits, ignore_class, axis, name, dtype)
         self.temperature = checked_positive("temperature", temperature)
 
-    def values(self, labels, predictions):
+    def values(self, labels: Tensor, predictions: Tensor) -> Tensor:
         """γ of each example."""
         labels, predictions = as_two_classes(labels, predictions, self.from_logits)
         logits = as_logits(at_least_float32(predictions), self.from_logits)
         return smoothing_of_examples(logits, labels, self.temperature)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Constructor arguments, for serialisation."""
         return {**super().get_config(), "temperature": self.temperature}

@@ -1,5 +1,7 @@
 """Expected calibration error, streamed in O(bins) memory."""
 
+from typing import Any, Literal
+
 import keras
 import numpy as np
 from keras import ops as K
@@ -7,6 +9,7 @@ from keras.ops import convert_to_numpy
 
 from keras_ls.metrics.counting_metric import CountingMetric
 from keras_ls.ops._predictions import confidence_and_accuracy
+from keras_ls.ops._types import Tensor
 from keras_ls.ops._weights import effective_size
 from keras_ls.ops.binning import FINE_CELLS, bin_statistics, fine_cell_index, uniform_bin_index
 from keras_ls.ops.calibration import checked_calibration_options
@@ -64,16 +67,16 @@ class ExpectedCalibrationError(CountingMetric):
 
     def __init__(
         self,
-        num_bins=15,
-        binning="uniform",
-        norm="l1",
-        closed="left",
-        debiased=False,
-        from_logits=True,
-        ignore_class=None,
-        axis=-1,
-        name="expected_calibration_error",
-        dtype=None,
+        num_bins: int = 15,
+        binning: Literal["uniform", "quantile"] = "uniform",
+        norm: Literal["l1", "l2", "max"] = "l1",
+        closed: Literal["left", "right"] = "left",
+        debiased: bool = False,
+        from_logits: bool = True,
+        ignore_class: int | None = None,
+        axis: int = -1,
+        name: str = "expected_calibration_error",
+        dtype: str | None = None,
     ):
         checked_calibration_options(num_bins, binning, norm, closed, debiased)
         self._cells = num_bins if binning == "uniform" else FINE_CELLS
@@ -84,7 +87,7 @@ class ExpectedCalibrationError(CountingMetric):
         self.closed = closed
         self.debiased = bool(debiased)
 
-    def statistics(self, labels, predictions, weight):
+    def statistics(self, labels: Tensor, predictions: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Each bin's sums of weight, accuracy and confidence."""
         confidence, accuracy = confidence_and_accuracy(labels, predictions, self.from_logits)
         self.checked(confidence, weight)
@@ -95,11 +98,11 @@ class ExpectedCalibrationError(CountingMetric):
         sums = bin_statistics(index, confidence, accuracy, weight, self._cells, squares=self.debiased)
         return sums, weight
 
-    def from_statistics(self, sums):
+    def from_statistics(self, sums: Tensor) -> Tensor:
         """The calibration error of the bins."""
         return self.error_of_sums(sums)
 
-    def bins(self):
+    def bins(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """What has been counted so far, for `plots.ReliabilityDisplay(*metric.bins())`: no predictions are needed.
 
         Returns:
@@ -122,7 +125,7 @@ class ExpectedCalibrationError(CountingMetric):
             weight = weight / weight.sum() * convert_to_numpy(effective_size(K.sum(sums[0]), self.totals()[2]))
         return weight, accuracy / some, confidence / some, np.arange(self.num_bins + 1) / self.num_bins
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Constructor arguments, for serialisation."""
         return {
             **super().get_config(),

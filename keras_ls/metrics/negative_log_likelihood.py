@@ -6,6 +6,7 @@ from keras_ls.metrics.streaming import StreamingMean
 from keras_ls.ops._backend import at_least_float32
 from keras_ls.ops._logits import as_logits
 from keras_ls.ops._predictions import as_two_classes
+from keras_ls.ops._types import Tensor
 from keras_ls.ops.crossentropy import crossentropy_core
 
 
@@ -45,10 +46,17 @@ class NegativeLogLikelihood(StreamingMean):
         Good, "Rational Decisions", 1952.
     """
 
-    def __init__(self, from_logits=True, ignore_class=None, axis=-1, name="negative_log_likelihood", dtype=None):
+    def __init__(
+        self,
+        from_logits: bool = True,
+        ignore_class: int | None = None,
+        axis: int = -1,
+        name: str = "negative_log_likelihood",
+        dtype: str | None = None,
+    ):
         super().__init__(from_logits, ignore_class, axis, name, dtype)
 
-    def values(self, labels, predictions):
+    def values(self, labels: Tensor, predictions: Tensor) -> Tensor:
         """Negative log-likelihood of each example."""
         labels, predictions = as_two_classes(labels, predictions, self.from_logits)
         return crossentropy_core(labels, at_least_float32(as_logits(predictions, self.from_logits)))

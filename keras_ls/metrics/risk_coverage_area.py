@@ -5,6 +5,7 @@ from keras import ops as K
 
 from keras_ls.metrics.counting_metric import CountingMetric
 from keras_ls.ops._backend import to_accumulation_dtype
+from keras_ls.ops._types import Tensor
 from keras_ls.ops.binning import FINE_CELLS, bin_statistics, fine_cell_index
 from keras_ls.ops.selective import predicted_confidence_and_accuracy, risk_coverage_area_of_groups
 
@@ -52,10 +53,17 @@ class RiskCoverageArea(CountingMetric):
         Geifman, Uziel and El-Yaniv, "Bias-Reduced Uncertainty Estimation for Deep Neural Classifiers", 2019.
     """
 
-    def __init__(self, from_logits=True, ignore_class=None, axis=-1, name="risk_coverage_area", dtype=None):
+    def __init__(
+        self,
+        from_logits: bool = True,
+        ignore_class: int | None = None,
+        axis: int = -1,
+        name: str = "risk_coverage_area",
+        dtype: str | None = None,
+    ):
         super().__init__((2, FINE_CELLS), from_logits, ignore_class, axis, name, dtype)
 
-    def statistics(self, labels, predictions, weight):
+    def statistics(self, labels: Tensor, predictions: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Each cell's sums of weight and errors."""
         probabilities = self.probabilities(predictions)
         confidence, accuracy = predicted_confidence_and_accuracy(labels, probabilities)
@@ -65,6 +73,6 @@ class RiskCoverageArea(CountingMetric):
         sums = bin_statistics(fine_cell_index(confidence), confidence, error, weight, FINE_CELLS)
         return sums[:2], weight
 
-    def from_statistics(self, sums):
+    def from_statistics(self, sums: Tensor) -> Tensor:
         """The area over the cells, of the highest confidence first."""
         return risk_coverage_area_of_groups(K.flip(sums, axis=1), self.examples(sums)[0])

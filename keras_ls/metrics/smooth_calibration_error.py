@@ -1,9 +1,12 @@
 """Smooth calibration error, streamed."""
 
+from typing import Any
+
 import keras
 
 from keras_ls.metrics.streaming import StreamingMetric
 from keras_ls.ops._predictions import confidence_and_accuracy
+from keras_ls.ops._types import Tensor
 from keras_ls.ops.smooth_calibration import NODES, checked_bandwidth, node_statistics, smooth_calibration_error_of_nodes
 
 
@@ -50,21 +53,27 @@ class SmoothCalibrationError(StreamingMetric):
     """
 
     def __init__(
-        self, bandwidth=None, from_logits=True, ignore_class=None, axis=-1, name="smooth_calibration_error", dtype=None
+        self,
+        bandwidth: float | None = None,
+        from_logits: bool = True,
+        ignore_class: int | None = None,
+        axis: int = -1,
+        name: str = "smooth_calibration_error",
+        dtype: str | None = None,
     ):
         self.bandwidth = checked_bandwidth(bandwidth)
         super().__init__((NODES + 1,), from_logits, ignore_class, axis, name, dtype)
 
-    def statistics(self, labels, predictions, weight):
+    def statistics(self, labels: Tensor, predictions: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The residuals at the nodes, and the weight."""
         confidence, accuracy = confidence_and_accuracy(labels, self.probabilities(predictions))
         self.checked(confidence, weight)
         return node_statistics(confidence, accuracy, weight)
 
-    def from_statistics(self, sums):
+    def from_statistics(self, sums: Tensor) -> Tensor:
         """The smooth calibration error of the residuals."""
         return smooth_calibration_error_of_nodes(sums, self.bandwidth)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Constructor arguments, for serialisation."""
         return {**super().get_config(), "bandwidth": self.bandwidth}

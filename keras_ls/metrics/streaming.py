@@ -1,5 +1,7 @@
 """The base of the calibration metrics: weighted sums that stay exact past 2²⁴ examples, on every backend."""
 
+from typing import Any
+
 import keras
 from keras import ops as K
 
@@ -9,6 +11,7 @@ from keras_ls.ops._inputs import dropped, flatten_batch
 from keras_ls.ops._logits import LogitsCheck
 from keras_ls.ops._predictions import to_probabilities
 from keras_ls.ops._tensors import NAN_ADVICE
+from keras_ls.ops._types import Tensor
 from keras_ls.ops._weights import get_keras_mask
 
 
@@ -33,7 +36,15 @@ class StreamingMetric(keras.metrics.Metric):
 
     dense = "labels"  # what dense targets are: class distributions
 
-    def __init__(self, state_shape, from_logits=True, ignore_class=None, axis=-1, name=None, dtype=None):
+    def __init__(
+        self,
+        state_shape: tuple[int, ...] | None,
+        from_logits: bool = True,
+        ignore_class: int | None = None,
+        axis: int = -1,
+        name: str | None = None,
+        dtype: str | None = None,
+    ):
         super().__init__(name=name, dtype=dtype)
         self.from_logits = bool(from_logits)
         self.ignore_class = checked_class("ignore_class", ignore_class)
@@ -43,12 +54,12 @@ class StreamingMetric(keras.metrics.Metric):
         if state_shape is not None:
             self.build_state(state_shape)
 
-    def build_state(self, shape):
+    def build_state(self, shape: tuple[int, ...]) -> None:
         """Makes the sums, unless they are there; within `fit` and `evaluate` that is before anything is traced."""
         if self._sums is None:
             self._sums = self.add_variable((2, *shape), "zeros", dtype="float32", name="sums")
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:
         """Adds a batch.
 
         Args:
@@ -67,7 +78,7 @@ class StreamingMetric(keras.metrics.Metric):
         )
         self.add_examples(labels, predictions, weight)
 
-    def add_examples(self, labels, predictions, weight):
+    def add_examples(self, labels: Tensor, predictions: Tensor, weight: Tensor | None) -> None:
         """Adds a batch that `ops._inputs.flatten_batch` has checked and flattened."""
         self._add(self.statistics(labels, predictions, weight))
 
@@ -91,13 +102,13 @@ class StreamingMetric(keras.metrics.Metric):
         finite = K.isfinite(high)
         variable.assign(K.stack([high, K.where(finite, low, K.zeros_like(high))]))
 
-    def result(self):
+    def result(self) -> Tensor:
         """The metric over all examples since the last `reset_state`; 0 before the first."""
         if self._sums is None:
             return K.zeros((), self.dtype)
         return K.cast(self.from_statistics(self.sums()), self.dtype)
 
-    def sums(self):
+    def sums(self) -> Tensor:
         """The sums over all examples so far, of shape `state_shape`; float64 (float32 on JAX)."""
         return self._read(self._sums)
 
@@ -105,16 +116,16 @@ class StreamingMetric(keras.metrics.Metric):
         sums = to_accumulation_dtype(variable.value)
         return sums[0] + sums[1]
 
-    def probabilities(self, predictions):
+    def probabilities(self, predictions: Tensor) -> Tensor:
         """Predictions as probabilities."""
         return to_probabilities(predictions, self.from_logits)
 
-    def checked(self, values, weight):
+    def checked(self, values: Tensor, weight: Tensor | None) -> Tensor:
         """Per-example values, after an error for a NaN in one that counts; when traced, the result becomes NaN."""
         check_no_nan("y_pred", dropped(values, weight), NAN_ADVICE)
         return values
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Constructor arguments, for serialisation."""
         return {
             **super().get_config(),
@@ -127,10 +138,17 @@ class StreamingMetric(keras.metrics.Metric):
 class StreamingMean(StreamingMetric):
     """The weighted mean of one value an example; subclasses give `values(labels, predictions)`."""
 
-    def __init__(self, from_logits=True, ignore_class=None, axis=-1, name=None, dtype=None):
+    def __init__(
+        self,
+        from_logits: bool = True,
+        ignore_class: int | None = None,
+        axis: int = -1,
+        name: str | None = None,
+        dtype: str | None = None,
+    ):
         super().__init__((2,), from_logits, ignore_class, axis, name, dtype)
 
-    def statistics(self, labels, predictions, weight):
+    def statistics(self, labels: Tensor, predictions: Tensor, weight: Tensor | None) -> Tensor:
         """Sums of weight and of weight · value."""
         values = self.checked(self.values(labels, predictions), weight)
         values = to_accumulation_dtype(dropped(values, weight))
@@ -139,6 +157,6 @@ class StreamingMean(StreamingMetric):
         weight = to_accumulation_dtype(weight)
         return K.stack([K.sum(weight), K.sum(weight * values)])
 
-    def from_statistics(self, sums):
+    def from_statistics(self, sums: Tensor) -> Tensor:
         """The mean."""
         return divide_no_nan(sums[1], sums[0])

@@ -1,5 +1,7 @@
 """Agreement of a student with its teacher, streamed."""
 
+from typing import Any, Literal
+
 import keras
 from keras import ops as K
 
@@ -8,6 +10,7 @@ from keras_ls.ops._backend import argmax, at_least_float32
 from keras_ls.ops._checks import checked_choice, checked_positive
 from keras_ls.ops._logits import LogitsCheck, as_logits
 from keras_ls.ops._tensors import as_tensor
+from keras_ls.ops._types import Tensor
 from keras_ls.ops.divergences import kl_core
 
 NAMES = {"top1": "teacher_agreement", "kl": "teacher_kl"}
@@ -58,7 +61,15 @@ class TeacherAgreement(StreamingMean):
     dense = "teacher"  # and no class distributions
     needs_teacher = True  # `Distiller.compile(teacher_metrics=...)` gives it both outputs
 
-    def __init__(self, measure="top1", temperature=1.0, from_logits=True, axis=-1, name=None, dtype=None):
+    def __init__(
+        self,
+        measure: Literal["top1", "kl"] = "top1",
+        temperature: float = 1.0,
+        from_logits: bool = True,
+        axis: int = -1,
+        name: str | None = None,
+        dtype: str | None = None,
+    ):
         self.measure = checked_choice("measure", measure, NAMES)
         self.temperature = checked_positive("temperature", temperature)
         super().__init__(from_logits, None, axis, name or NAMES[measure], dtype)
@@ -66,7 +77,7 @@ class TeacherAgreement(StreamingMean):
         # the likeliest class is that of the logits
         self.logits_check.done = self.teacher_check.done = measure == "top1"
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:
         """Adds a batch.
 
         Args:
@@ -87,7 +98,7 @@ class TeacherAgreement(StreamingMean):
             self.logits_check.done |= self.teacher_check.found  # of which it is said already
         super().update_state(y_true, y_pred, sample_weight)
 
-    def values(self, labels, predictions):
+    def values(self, labels: Tensor, predictions: Tensor) -> Tensor:
         """Agreement, or divergence, of each example."""
         teacher, student = at_least_float32(labels), at_least_float32(predictions)
         if self.measure == "top1":
@@ -97,7 +108,7 @@ class TeacherAgreement(StreamingMean):
         teacher, student = as_logits(teacher, self.from_logits), as_logits(student, self.from_logits)
         return kl_core(teacher, K.cast(student, teacher.dtype), self.temperature)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Constructor arguments, for serialisation."""
         config = {**super().get_config(), "measure": self.measure, "temperature": self.temperature}
         del config["ignore_class"]

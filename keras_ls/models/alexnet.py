@@ -7,7 +7,9 @@ from keras_ls.models.local_response_normalization import LocalResponseNormalizat
 from keras_ls.ops._checks import checked_count, checked_image_shape, checked_positive
 
 
-def alexnet(input_shape, num_classes, width=1.0, name="alexnet"):
+def alexnet(
+    input_shape: tuple[int, int, int], num_classes: int, width: float = 1.0, name: str = "alexnet"
+) -> keras.Model:
     """Two 5×5 convolutions with local response normalization, dense layers of 384 and 192, then logits.
 
     The network standardises each image itself: it takes pixels in [0, 1]. As in TensorFlow's CIFAR-10 network, the

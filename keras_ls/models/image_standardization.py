@@ -6,6 +6,7 @@ import keras
 from keras import ops as K
 
 from keras_ls.ops._backend import at_least_float32
+from keras_ls.ops._types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
@@ -33,7 +34,7 @@ class ImageStandardization(keras.layers.Layer):
         Tiny Images", 2009, for the images.
     """
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         """Standardised images."""
         x = at_least_float32(inputs)
         centred = x - K.mean(x, axis=(1, 2, 3), keepdims=True)

@@ -1,11 +1,14 @@
 """Local response normalization: a channel is damped by its neighbours' energy."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops as K
 
 from keras_ls.ops._backend import at_least_float32
 from keras_ls.ops._checks import checked_count, checked_positive
+from keras_ls.ops._types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
@@ -44,14 +47,22 @@ class LocalResponseNormalization(keras.layers.Layer):
         Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", 2012.
     """
 
-    def __init__(self, depth_radius=4, bias=1.0, alpha=0.001 / 9, beta=0.75, name=None, **kwargs):
+    def __init__(
+        self,
+        depth_radius: int = 4,
+        bias: float = 1.0,
+        alpha: float = 0.001 / 9,
+        beta: float = 0.75,
+        name: str | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(name=name, **kwargs)
         self.depth_radius = checked_count("depth_radius", depth_radius, minimum=0)
         self.bias = checked_positive("bias", bias)
         self.alpha = checked_positive("alpha", alpha)
         self.beta = checked_positive("beta", beta)
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         """Damped inputs."""
         x = at_least_float32(inputs)
         channels = np.arange(x.shape[-1])
@@ -60,7 +71,7 @@ class LocalResponseNormalization(keras.layers.Layer):
         energy = K.matmul(K.square(x), K.cast(window, x.dtype))
         return K.cast(x * K.exp(-self.beta * K.log(self.bias + self.alpha * energy)), inputs.dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Constructor arguments, for serialisation."""
         return {
             **super().get_config(),

@@ -1,11 +1,19 @@
 """The multilayer perceptron."""
 
+from collections.abc import Sequence
+
 import keras
 
 from keras_ls.ops._checks import checked_count
 
 
-def mlp(input_shape, num_classes, widths=(256, 256), dropout=0.0, name="mlp"):
+def mlp(
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    widths: Sequence[int] = (256, 256),
+    dropout: float = 0.0,
+    name: str = "mlp",
+) -> keras.Model:
     """Dense layers with ReLU, then logits. The last hidden layer is named "penultimate", the last layer "logits".
 
     Args:

@@ -1,9 +1,12 @@
 """The shortcut without parameters: fewer positions, and channels of zeros."""
 
+from typing import Any
+
 import keras
 from keras import ops as K
 
 from keras_ls.ops._checks import checked_count
+from keras_ls.ops._types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
@@ -37,12 +40,12 @@ class PaddedShortcut(keras.layers.Layer):
         He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", 2016.
     """
 
-    def __init__(self, filters, strides=2, name=None, **kwargs):
+    def __init__(self, filters: int, strides: int = 2, name: str | None = None, **kwargs: Any):
         super().__init__(name=name, **kwargs)
         self.filters = checked_count("filters", filters)
         self.strides = checked_count("strides", strides)
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         """Fewer positions, more channels."""
         missing = self.filters - inputs.shape[-1]
         if missing < 0:
@@ -52,6 +55,6 @@ class PaddedShortcut(keras.layers.Layer):
             )
         return K.pad(inputs[:, :: self.strides, :: self.strides], [(0, 0), (0, 0), (0, 0), (0, missing)])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Constructor arguments, for serialisation."""
         return {**super().get_config(), "filters": self.filters, "strides": self.strides}

@@ -1,10 +1,11 @@
 """The penultimate activations of a classifier and the templates of its last layer."""
 
 import keras
+import numpy as np
 from keras import ops as K
 
 
-def penultimate(model):
+def penultimate(model: keras.Model) -> keras.Model:
     """A model that returns the inputs of the layer "logits" and its outputs: `[N, D]` and `[N, K]`.
 
     Args:
@@ -26,7 +27,7 @@ def penultimate(model):
     return keras.Model(inputs, [layer.input, layer.output])
 
 
-def final_dense(model, num_classes):
+def final_dense(model: keras.Model, num_classes: int) -> keras.layers.Dense | None:
     """The Dense layer that gives a classifier's logits, or None where it cannot be found.
 
     Args:
@@ -54,7 +55,7 @@ def final_dense(model, num_classes):
     return layer if isinstance(layer, keras.layers.Dense) and layer.units == num_classes else None
 
 
-def templates(model):
+def templates(model: keras.Model) -> np.ndarray:
     """The columns of the last layer's kernel, one template a class: `[K, D]`.
 
     The bias is left out: it shifts a logit by a constant and does not move the plane through the templates.

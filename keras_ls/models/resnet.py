@@ -1,5 +1,7 @@
 """The residual networks for CIFAR-sized images."""
 
+from collections.abc import Sequence
+
 import keras
 
 from keras_ls.models.image_standardization import ImageStandardization
@@ -8,15 +10,15 @@ from keras_ls.ops._checks import checked_count, checked_image_shape
 
 
 def resnet(
-    input_shape,
-    num_classes,
-    depth=20,
-    widths=(16, 32, 64),
-    projection=False,
-    preactivation=False,
-    final_activation=True,
-    name="resnet",
-):
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    depth: int = 20,
+    widths: Sequence[int] = (16, 32, 64),
+    projection: bool = False,
+    preactivation: bool = False,
+    final_activation: bool = True,
+    name: str = "resnet",
+) -> keras.Model:
     """The residual network of 6n + 2 layers: a 3×3 convolution, three stages of n blocks, pooling and logits.
 
     A block adds two 3×3 convolutions F to its input: `y = relu(x + F(x))` with `F = bn conv relu bn conv`, or with

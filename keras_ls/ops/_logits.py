@@ -11,6 +11,7 @@ from keras_ls.ops._checks import check_unit_interval, checked_flag, concrete
 from keras_ls.ops._inputs import checked_probabilities
 from keras_ls.ops._output_layers import activation_of, probability_outputs
 from keras_ls.ops._tensors import as_tensor, classes_last
+from keras_ls.ops._types import Tensor
 
 _ROWS = 64  # that are looked at
 _SUM = 5e-3  # of a row of probabilities, off 1 at most: what half precision rounds
@@ -23,7 +24,7 @@ _PASSED = {
 }
 
 
-def probabilities_to_logits(probabilities, binary=None):
+def probabilities_to_logits(probabilities: Tensor, binary: bool | None = None) -> Tensor:
     """Logits whose softmax, or sigmoid, gives probabilities back: for models that end in one.
 
     `z_k = log p_k` of the probabilities of K classes, `z = log p - log(1 - p)` of P(y=1), with p (and 1 - p) clipped to

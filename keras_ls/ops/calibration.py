@@ -1,5 +1,7 @@
 """Calibration errors and proper scores of whole arrays of predictions; the metrics stream the same formulas."""
 
+from typing import Literal
+
 import numpy as np
 from keras import ops as K
 
@@ -12,6 +14,7 @@ from keras_ls.ops._checks import (
 )
 from keras_ls.ops._inputs import dropped, probability_examples
 from keras_ls.ops._predictions import confidence_and_accuracy
+from keras_ls.ops._types import Tensor
 from keras_ls.ops._weights import are_counts, effective_size
 from keras_ls.ops.binning import bin_statistics, quantile_bin_index, uniform_bin_index
 from keras_ls.ops.crossentropy import subtract_at
@@ -20,16 +23,16 @@ MOST_BINS = 1_000_000
 
 
 def calibration_error(
-    labels,
-    probabilities,
-    num_bins=15,
-    binning="uniform",
-    norm="l1",
-    closed="left",
-    debiased=False,
-    sample_weight=None,
-    axis=-1,
-):
+    labels: Tensor,
+    probabilities: Tensor,
+    num_bins: int = 15,
+    binning: Literal["uniform", "quantile"] = "uniform",
+    norm: Literal["l1", "l2", "max"] = "l1",
+    closed: Literal["left", "right"] = "left",
+    debiased: bool = False,
+    sample_weight: Tensor | None = None,
+    axis: int = -1,
+) -> Tensor:
     """Binned calibration error: of the top label for `[N, K]`, of P(y=1) for `[N]`.
 
     With n_m the weight of bin m, n the total, acc_m and conf_m the weighted means over the bin:
@@ -133,7 +136,7 @@ def calibration_error_of_bins(statistics, norm="l1", debiased=False, examples=No
     return K.sqrt(K.maximum(_ratio(K.sum(n * square, axis=-1), total), 0))
 
 
-def brier_score(labels, probabilities, sample_weight=None, axis=-1):
+def brier_score(labels: Tensor, probabilities: Tensor, sample_weight: Tensor | None = None, axis: int = -1) -> Tensor:
     """Brier score: mean squared distance of the probabilities from the target.
 
     `BS = 1/n Σ_i Σ_k (p_ik - y_ik)²` for `[N, K]`, in [0, 2]; `1/n Σ_i (p_i - y_i)²` for P(y=1) as `[N]`, in [0, 1].

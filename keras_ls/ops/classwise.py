@@ -1,10 +1,13 @@
 """Class-wise calibration: of the probability of every class, not of the predicted one alone."""
 
+from typing import Literal
+
 from keras import ops as K
 
 from keras_ls.ops._backend import at_least_float32, mean
 from keras_ls.ops._checks import checked_choice, checked_fraction
 from keras_ls.ops._inputs import pick, probability_examples
+from keras_ls.ops._types import Tensor
 from keras_ls.ops._weights import are_counts
 from keras_ls.ops.binning import bin_statistics, quantile_bin_index, uniform_bin_index
 from keras_ls.ops.calibration import (
@@ -15,18 +18,18 @@ from keras_ls.ops.calibration import (
 
 
 def classwise_calibration_error(
-    labels,
-    probabilities,
-    num_bins=15,
-    binning="uniform",
-    norm="l1",
-    closed="left",
-    debiased=False,
-    threshold=0.0,
-    average="macro",
-    sample_weight=None,
-    axis=-1,
-):
+    labels: Tensor,
+    probabilities: Tensor,
+    num_bins: int = 15,
+    binning: Literal["uniform", "quantile"] = "uniform",
+    norm: Literal["l1", "l2", "max"] = "l1",
+    closed: Literal["left", "right"] = "left",
+    debiased: bool = False,
+    threshold: float = 0.0,
+    average: Literal["macro"] | None = "macro",
+    sample_weight: Tensor | None = None,
+    axis: int = -1,
+) -> Tensor:
     """Calibration error of each class's probability, `p_k` against `[y = k]`, and its mean over the classes.
 
     `1/K Σ_k Σ_m n_km/n_k |freq_km - conf_km|`, with n_km the weight of the examples whose `p_k` lies in bin m, freq_km

@@ -9,11 +9,14 @@ from keras_ls.ops._backend import at_least_float32, backward_inputs, compiled_by
 from keras_ls.ops._checks import as_fraction, checked_prior, checked_rates, concrete
 from keras_ls.ops._inputs import align_labels, check_binary_labels, checked_labels, pick_inside, same_shape
 from keras_ls.ops._tensors import as_tensor, check_numbers, checked_logits
+from keras_ls.ops._types import Tensor
 
 FEW_CLASSES = 32  # up to here a few small operations on dense rows are faster than one softmax and a scattered number
 
 
-def smoothed_crossentropy(labels, logits, label_smoothing=0.0, prior=None, axis=-1):
+def smoothed_crossentropy(
+    labels: Tensor, logits: Tensor, label_smoothing: float | Tensor = 0.0, prior: Tensor | None = None, axis: int = -1
+) -> Tensor:
     """Cross-entropy of logits against smoothed targets, per example; integer targets never become one-hot.
 
     `ℓ = -(1 - α) log p_y - α Σ_k u_k log p_k`, with `p = softmax(z)` and `u` uniform or `prior`. Its gradient
@@ -202,6 +205,7 @@ def subtract_at(x, labels, value):
 
 def weighted(alpha, values):
     """`alpha · values`, with 0 · ±∞ = 0: without smoothing, a class of logit -∞ does no harm."""
+    alpha = K.cast(alpha, values.dtype)
     return K.where(alpha > 0, alpha * values, K.zeros_like(values))
 
 
@@ -211,7 +215,9 @@ def zero_where_impossible(weights, log_p):
     return K.where(counts, weights * K.where(counts, log_p, K.zeros_like(log_p)), K.zeros_like(log_p))
 
 
-def binary_smoothed_crossentropy(labels, logits, label_smoothing=0.0, prior=None):
+def binary_smoothed_crossentropy(
+    labels: Tensor, logits: Tensor, label_smoothing: float | Tensor = 0.0, prior: Tensor | None = None
+) -> Tensor:
     """Cross-entropy of independent binary labels against smoothed targets, per label.
 
     `ℓ = log(1 + e^z) - t z`, with the target `t = (1 - α) y + α u` and u = ½ or `prior`. It is

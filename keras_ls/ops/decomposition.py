@@ -1,11 +1,12 @@
 """What the Brier score consists of: calibration and refinement, in parts that add up exactly."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from keras import ops as K
 
 from keras_ls.ops._backend import at_least_float32, divide_no_nan, segment_sum, to_accumulation_dtype
 from keras_ls.ops._inputs import dropped, pick, probability_examples
+from keras_ls.ops._types import Tensor
 from keras_ls.ops.binning import quantile_bin_index, uniform_bin_index
 from keras_ls.ops.calibration import checked_calibration_options
 
@@ -34,23 +35,29 @@ class BrierDecomposition(NamedTuple):
     within_bin_covariance: Any
 
     @property
-    def calibration(self):
+    def calibration(self) -> Tensor:
         """What recalibrating the bins could gain: the reliability."""
         return self.reliability
 
     @property
-    def refinement(self):
+    def refinement(self) -> Tensor:
         """What would be left: `uncertainty - resolution`, and what the bins hide."""
         return self.uncertainty - self.resolution + self.within_bin_variance - self.within_bin_covariance
 
     @property
-    def brier_score(self):
+    def brier_score(self) -> Tensor:
         """`calibration + refinement`."""
         return self.calibration + self.refinement
 
 
 def brier_decomposition(
-    labels, probabilities, sample_weight=None, num_bins=15, binning="uniform", closed="left", axis=-1
+    labels: Tensor,
+    probabilities: Tensor,
+    sample_weight: Tensor | None = None,
+    num_bins: int = 15,
+    binning: Literal["uniform", "quantile"] = "uniform",
+    closed: Literal["left", "right"] = "left",
+    axis: int = -1,
 ) -> BrierDecomposition:
     """Murphy's decomposition of the Brier score, with the terms within the bins that make it exact.
 

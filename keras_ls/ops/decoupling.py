@@ -7,10 +7,18 @@ from keras import ops as K
 from keras_ls.ops._checks import as_positive, checked_flag
 from keras_ls.ops._inputs import align_labels, check_integer_labels, pick
 from keras_ls.ops._tensors import checked_logit_pair
+from keras_ls.ops._types import Tensor
 from keras_ls.ops.divergences import kl_core, softened
 
 
-def decoupled_divergences(labels, teacher_logits, student_logits, temperature=1.0, standardize=False, axis=-1):
+def decoupled_divergences(
+    labels: Tensor,
+    teacher_logits: Tensor,
+    student_logits: Tensor,
+    temperature: float | Tensor = 1.0,
+    standardize: bool = False,
+    axis: int = -1,
+) -> tuple[Tensor, Tensor]:
     """Divergence about the target class (TCKD), and about the others given that it is not the target (NCKD).
 
     With `b = (p_y, 1 - p_y)` and `p̂` the softmax over the classes other than y, all at temperature T:

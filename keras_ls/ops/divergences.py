@@ -7,11 +7,17 @@ from keras import ops as K
 from keras_ls.ops._backend import at_least_float32, few_epsilons, mean
 from keras_ls.ops._checks import as_positive, check_same_shape, checked_flag
 from keras_ls.ops._tensors import checked_features, checked_logit_pair, checked_logits
+from keras_ls.ops._types import Tensor
 
 
 def kl_divergence(
-    teacher_logits, student_logits, temperature=1.0, student_temperature=None, standardize=False, axis=-1
-):
+    teacher_logits: Tensor,
+    student_logits: Tensor,
+    temperature: float | Tensor = 1.0,
+    student_temperature: float | Tensor | None = None,
+    standardize: bool = False,
+    axis: int = -1,
+) -> Tensor:
     """`KL(softmax(z_t / T) ‖ softmax(z_s / T_s))`, per example.
 
     Nothing is clipped, so a true divergence of thousands of nats is returned as such and keeps its gradient.
@@ -51,8 +57,13 @@ def kl_core(teacher_logits, student_logits, temperature=1.0, student_temperature
 
 
 def jensen_shannon_divergence(
-    teacher_logits, student_logits, temperature=1.0, student_temperature=None, standardize=False, axis=-1
-):
+    teacher_logits: Tensor,
+    student_logits: Tensor,
+    temperature: float | Tensor = 1.0,
+    student_temperature: float | Tensor | None = None,
+    standardize: bool = False,
+    axis: int = -1,
+) -> Tensor:
     """`½ KL(p_t ‖ m) + ½ KL(p_s ‖ m)` with `m = ½ (p_t + p_s)`, per example; `p` as in `kl_divergence`.
 
     Symmetric, and at most log 2: one example on which teacher and student disagree cannot rule the batch.
@@ -97,7 +108,12 @@ def jensen_shannon_core(teacher_logits, student_logits, temperature=1.0, student
     return (_relative_entropy(log_t, log_m) + _relative_entropy(log_s, log_m)) / 2
 
 
-def binary_kl_divergence(teacher_logits, student_logits, temperature=1.0, student_temperature=None):
+def binary_kl_divergence(
+    teacher_logits: Tensor,
+    student_logits: Tensor,
+    temperature: float | Tensor = 1.0,
+    student_temperature: float | Tensor | None = None,
+) -> Tensor:
     """`KL(Bernoulli(σ(z_t / T)) ‖ Bernoulli(σ(z_s / T_s)))`, per label.
 
     Args:
@@ -163,7 +179,7 @@ def _relative_entropy(log_p, log_q):
     return K.sum(p * difference, axis=-1)
 
 
-def standardize_logits(logits, axis=-1):
+def standardize_logits(logits: Tensor, axis: int = -1) -> Tensor:
     """Each logit vector with mean 0 and standard deviation 1.
 
     `Z(z) = (z - mean z) / σ(z)`, with `σ² = 1/K Σ_k (z_k - mean z)²`. Logits that are all equal give zeros. The
@@ -205,7 +221,9 @@ def center_logits(logits):
     return logits - _row_mean(logits)
 
 
-def squared_logit_error(teacher_logits, student_logits, center=False, standardize=False, axis=-1):
+def squared_logit_error(
+    teacher_logits: Tensor, student_logits: Tensor, center: bool = False, standardize: bool = False, axis: int = -1
+) -> Tensor:
     """`½ Σ_k (z_s - z_t)_k²`, per example.
 
     Args:

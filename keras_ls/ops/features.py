@@ -7,9 +7,10 @@ from keras import ops as K
 from keras_ls.ops._checks import checked_positive
 from keras_ls.ops._inputs import same_shape
 from keras_ls.ops._tensors import checked_features
+from keras_ls.ops._types import Tensor
 
 
-def attention_map(features, power=2):
+def attention_map(features: Tensor, power: float = 2) -> Tensor:
     """The share of each position in the activity of an example, as a vector of length 1.
 
     `a = q / ‖q‖₂`, with `q_i = Σ_c |A_ic|^p` over the channels at position i. An example without activity gives zeros.
@@ -55,7 +56,7 @@ def attention_core(features, power=2):
     return unit(K.reshape(activity, (examples, math.prod(positions))))
 
 
-def cosine_distance(x, y):
+def cosine_distance(x: Tensor, y: Tensor) -> Tensor:
     """One minus the cosine of the angle between x and y: `1 - x·y / (‖x‖ ‖y‖)`; the cosine with zeros is 0.
 
     Args:

@@ -6,12 +6,13 @@ from keras_ls.ops._backend import backward_inputs
 from keras_ls.ops._checks import checked_non_negative
 from keras_ls.ops._inputs import align_labels, check_integer_labels
 from keras_ls.ops._tensors import checked_logits
+from keras_ls.ops._types import Tensor
 from keras_ls.ops.crossentropy import crossentropy_core
 
 FLSD_53 = "flsd-53"
 
 
-def focal_crossentropy(labels, logits, gamma=3.0, axis=-1):
+def focal_crossentropy(labels: Tensor, logits: Tensor, gamma: float | str = 3.0, axis: int = -1) -> Tensor:
     """Focal cross-entropy, per example: `ℓ = -(1 - p_y)^γ log p_y`, with `p = softmax(z)`.
 
     Args:

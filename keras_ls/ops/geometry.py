@@ -8,9 +8,10 @@ from keras_ls.ops._backend import matmul, mean, norm, segment_sum, to_accumulati
 from keras_ls.ops._checks import concrete
 from keras_ls.ops._inputs import LABELS_ADVICE
 from keras_ls.ops._tensors import as_tensor, checked_features
+from keras_ls.ops._types import Tensor
 
 
-def class_plane(templates):
+def class_plane(templates: Tensor) -> tuple[Tensor, Tensor]:
     """An orthonormal basis of the plane that crosses three class templates.
 
     The plane is affine: Gram-Schmidt on `(w₂ - w₁, w₃ - w₁)`. The origin is the centroid of the templates, the first
@@ -53,7 +54,7 @@ def class_plane(templates):
     return mean(templates, axis=0), K.stack([first_axis, rest / rest_length])
 
 
-def project(features, origin, basis):
+def project(features: Tensor, origin: Tensor, basis: Tensor) -> Tensor:
     """Coordinates of features in a plane: `(x - origin) · basisᵀ`.
 
     Args:
@@ -88,7 +89,7 @@ def project(features, origin, basis):
     return matmul(features - origin, K.transpose(basis))
 
 
-def class_separation(features, labels):
+def class_separation(features: Tensor, labels: Tensor) -> Tensor:
     """Class separation: one minus the ratio of mean cosine distances within classes and overall.
 
     `R² = 1 - d̄_within / d̄_total`. With x̂ the unit features, `d̄_within` is the mean over classes of

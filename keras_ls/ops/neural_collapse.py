@@ -8,6 +8,7 @@ from keras_ls.ops._backend import accumulation_dtype, argmax, matmul, mean, norm
 from keras_ls.ops._checks import check_some_weight, concrete
 from keras_ls.ops._inputs import LABELS_ADVICE, check_integer_labels, dropped
 from keras_ls.ops._tensors import as_tensor, as_weight, checked_features
+from keras_ls.ops._types import Tensor
 
 
 class NeuralCollapse(NamedTuple):
@@ -32,7 +33,9 @@ class NeuralCollapse(NamedTuple):
     nc4: Any
 
 
-def neural_collapse(features, labels, weights, bias=None, sample_weight=None) -> NeuralCollapse:
+def neural_collapse(
+    features: Tensor, labels: Tensor, weights: Tensor, bias: Tensor | None = None, sample_weight: Tensor | None = None
+) -> NeuralCollapse:
     """Neural collapse of penultimate features and the last layer, NC1 to NC4.
 
     With `μ_c` the class means, `m_c = μ_c - μ_G` centred at their mean, M with the rows `m_c`, W with the rows `w_c`:

@@ -10,6 +10,7 @@ from keras import ops as K
 from keras_ls.ops._backend import mean
 from keras_ls.ops._checks import checked_non_negative
 from keras_ls.ops._tensors import checked_logits
+from keras_ls.ops._types import Tensor
 from keras_ls.ops.crossentropy import (
     is_masked,
     mean_of_possible,
@@ -19,7 +20,7 @@ from keras_ls.ops.crossentropy import (
 )
 
 
-def entropy(logits, axis=-1):
+def entropy(logits: Tensor, axis: int = -1) -> Tensor:
     """Entropy of a prediction: `H(p) = -Σ_k p_k log p_k`, with `p = softmax(z)`.
 
     Args:
@@ -49,7 +50,7 @@ def entropy_core(logits):
     return -K.sum(zero_where_impossible(K.exp(log_p), log_p), axis=-1)
 
 
-def excess_margin(logits, margin, axis=-1):
+def excess_margin(logits: Tensor, margin: float, axis: int = -1) -> Tensor:
     """How far logits fall behind the largest one, beyond a margin: `1/K Σ_k max(0, max_j z_j - z_k - m)`.
 
     Args:
@@ -89,7 +90,7 @@ def excess_margin_core(logits, margin):
     return where_masked(masked, spread, lambda: mean(K.relu(top - logits - margin), axis=-1))
 
 
-def top_logit_excess(logits, axis=-1):
+def top_logit_excess(logits: Tensor, axis: int = -1) -> Tensor:
     """How far the largest logit lies above the mean: `max_k z_k - 1/K Σ_k z_k`.
 
     Args:

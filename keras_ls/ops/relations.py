@@ -9,10 +9,11 @@ from keras import ops as K
 from keras_ls.ops._backend import accumulation_dtype, divide_no_nan, few_epsilons, matmul, mean, to_accumulation_dtype
 from keras_ls.ops._inputs import same_shape
 from keras_ls.ops._tensors import as_weight, checked_features
+from keras_ls.ops._types import Tensor
 from keras_ls.ops._weights import to_counts
 
 
-def correlation_distance(x, y, weight=None):
+def correlation_distance(x: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
     """One minus Pearson's correlation along the last axis.
 
     `1 - ρ`, `ρ = Σ w (x - x̄)(y - ȳ) / √(Σ w (x - x̄)² · Σ w (y - ȳ)²)`, with weighted means x̄ and ȳ. Where x or y
@@ -52,7 +53,7 @@ def correlation_core(x, y, weight=None):
     return 1 - K.where(K.logical_or(x_flat, y_flat), K.zeros_like(correlation), correlation)
 
 
-def distance_error(teacher, student, weight=None):
+def distance_error(teacher: Tensor, student: Tensor, weight: Tensor | None = None) -> Tensor:
     """How differently teacher and student see an example's distances to the others (RKD-D).
 
     `ℓ_i = Σ_j w_j h(ψ_t(i, j) - ψ_s(i, j)) / Σ_j w_j`, with `ψ(i, j) = ‖x_i - x_j‖ / μ`, μ the weighted mean distance
@@ -97,7 +98,7 @@ def distance_core(teacher, student, weight=None):
     return divide_no_nan(K.sum(weight * _huber(relative(teacher) - relative(student)), axis=-1), _total(weight))
 
 
-def angle_error(teacher, student, weight=None):
+def angle_error(teacher: Tensor, student: Tensor, weight: Tensor | None = None) -> Tensor:
     """How differently teacher and student see the angles at an example between all pairs of others (RKD-A).
 
     `ℓ_i = Σ_jk w_j w_k h(cos_t ∠jik - cos_s ∠jik) / (Σ_j w_j)²`, with h Huber's loss, as in `distance_error`; a cosine
@@ -143,7 +144,7 @@ def angle_core(teacher, student, weight=None):
     return divide_no_nan(error, _total(weight) ** 2)
 
 
-def similarity_error(teacher, student, weight=None):
+def similarity_error(teacher: Tensor, student: Tensor, weight: Tensor | None = None) -> Tensor:
     """How differently teacher and student see an example's similarities to all, itself included.
 
     `ℓ_i = Σ_j w_j (g_t(i, j) - g_s(i, j))² / Σ_j w_j`, with `g(i, j) = x_i·x_j / √(Σ_k w_k (x_i·x_k)²)`: rows of the

@@ -1,7 +1,8 @@
 """How sure a score is, and how large it would be by chance: intervals and a test from resampled examples."""
 
 import itertools
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 import numpy as np
 from keras import ops as K
@@ -15,6 +16,7 @@ from keras_ls.ops._checks import (
     checked_function,
 )
 from keras_ls.ops._inputs import flatten_examples, probability_examples
+from keras_ls.ops._types import Tensor
 from keras_ls.ops.calibration import calibration_error
 
 
@@ -56,15 +58,15 @@ MOST_RESAMPLES = 1_000_000
 
 
 def bootstrap_interval(
-    statistic,
-    labels,
-    probabilities,
-    sample_weight=None,
-    level=0.95,
-    num_resamples=1000,
-    seed=0,
-    method="basic",
-    axis=-1,
+    statistic: Callable[..., Tensor],
+    labels: Tensor,
+    probabilities: Tensor,
+    sample_weight: Tensor | None = None,
+    level: float = 0.95,
+    num_resamples: int = 1000,
+    seed: int = 0,
+    method: Literal["basic", "percentile"] = "basic",
+    axis: int = -1,
 ) -> BootstrapInterval:
     """Bootstrap confidence interval of a score, for examples drawn anew with replacement.
 
@@ -155,14 +157,14 @@ def interval_of_resamples(estimate, resampled, level=0.95, method="basic"):
 
 
 def calibration_test(
-    labels,
-    probabilities,
-    sample_weight=None,
-    statistic=calibration_error,
-    level=0.95,
-    num_resamples=1000,
-    seed=0,
-    axis=-1,
+    labels: Tensor,
+    probabilities: Tensor,
+    sample_weight: Tensor | None = None,
+    statistic: Callable[..., Tensor] = calibration_error,
+    level: float = 0.95,
+    num_resamples: int = 1000,
+    seed: int = 0,
+    axis: int = -1,
 ) -> CalibrationTest:
     """Tests whether the predictions are calibrated: is their calibration error larger than chance makes it?
 

@@ -5,12 +5,15 @@ from keras import ops as K
 from keras_ls.ops._backend import at_least_float32, cumsum, divide_no_nan, segment_sum, to_accumulation_dtype
 from keras_ls.ops._inputs import dropped, probability_examples
 from keras_ls.ops._predictions import confidence_and_accuracy
+from keras_ls.ops._types import Tensor
 from keras_ls.ops._weights import are_counts, number_of_examples
 
 _MANY = 2.0**30  # examples: any more do not move the area
 
 
-def risk_coverage_area(labels, probabilities, sample_weight=None, axis=-1):
+def risk_coverage_area(
+    labels: Tensor, probabilities: Tensor, sample_weight: Tensor | None = None, axis: int = -1
+) -> Tensor:
     """Area under the risk-coverage curve (AURC): the mean risk over all coverages.
 
     `AURC = 1/n Σ_{i=1}^{n} (errors among the i most confident) / i`. Examples of equal confidence cannot be told apart

@@ -11,6 +11,7 @@ from keras_ls.ops._backend import accumulation_dtype, divide_no_nan, segment_sum
 from keras_ls.ops._checks import checked_positive
 from keras_ls.ops._inputs import dropped, probability_examples
 from keras_ls.ops._predictions import confidence_and_accuracy
+from keras_ls.ops._types import Tensor
 
 NODES = 2**14
 # narrower kernels than two distances of nodes the nodes do not resolve
@@ -18,7 +19,13 @@ LEAST_BANDWIDTH = 2 / NODES
 STEPS = 9
 
 
-def smooth_calibration_error(labels, probabilities, bandwidth=None, sample_weight=None, axis=-1):
+def smooth_calibration_error(
+    labels: Tensor,
+    probabilities: Tensor,
+    bandwidth: float | None = None,
+    sample_weight: Tensor | None = None,
+    axis: int = -1,
+) -> Tensor:
     """Smooth calibration error (smECE): of the top label for `[N, K]`, of P(y=1) for `[N]`.
 
     `smECE_σ = ∫_0^1 |1/n Σ_i w_i (y_i - f_i) K_σ(t, f_i)| dt` for the Gaussian kernel K of standard deviation σ,

@@ -24,9 +24,12 @@ from keras_ls.ops._inputs import (
     flatten_examples,
 )
 from keras_ls.ops._tensors import as_tensor, checked_logits
+from keras_ls.ops._types import Tensor
 
 
-def smooth_labels(labels, num_classes, label_smoothing, prior=None):
+def smooth_labels(
+    labels: Tensor, num_classes: int, label_smoothing: float | Tensor, prior: Tensor | None = None
+) -> Tensor:
     """Smoothed target distributions from integer labels.
 
     `q_k = (1 - α) [k = y] + α u_k`, with `u` uniform (`1/K`) or `prior`.
@@ -60,7 +63,7 @@ def smooth_labels(labels, num_classes, label_smoothing, prior=None):
     return (1.0 - alpha) * K.one_hot(K.cast(labels, "int32"), num_classes) + alpha * base
 
 
-def effective_smoothing(teacher_logits, labels, temperature=1.0, axis=-1):
+def effective_smoothing(teacher_logits: Tensor, labels: Tensor, temperature: float = 1.0, axis: int = -1) -> Tensor:
     """The label smoothing γ that a teacher's predictions amount to.
 
     `γ = mean_x Σ_k (1 - y_k) p_k(T) · K/(K-1)`, with `p(T) = softmax(z / T)`. A teacher that met its smoothed targets
@@ -131,7 +134,7 @@ class SmoothingEstimate(NamedTuple):
     match: Any
 
 
-def estimate_smoothing(logits, labels, sample_weight=None) -> SmoothingEstimate:
+def estimate_smoothing(logits: Tensor, labels: Tensor, sample_weight: Tensor | None = None) -> SmoothingEstimate:
     """The label smoothing α of a network's training, from its logits on the data that it was trained on.
 
     Where training has ended, the gradient of the loss with respect to the last layer is 0, `mean_x (q - p) hᵀ = 0`,
@@ -172,7 +175,7 @@ def estimate_smoothing(logits, labels, sample_weight=None) -> SmoothingEstimate:
     return SmoothingEstimate(product / square, product / K.sqrt(K.sum(left * left) * square))
 
 
-def wrong_logit_variance(logits, labels, sample_weight=None):
+def wrong_logit_variance(logits: Tensor, labels: Tensor, sample_weight: Tensor | None = None) -> Tensor:
     """Variance between the logits of an example's wrong classes, over the squared gap to the label's: without scale.
 
     `mean_x var_{k≠y} z_k / mean_x (z_y - mean_{k≠y} z_k)²`. It is what a teacher tells beside the label: evenly

@@ -8,6 +8,7 @@ from keras import ops as K
 from keras_ls.ops._backend import at_least_float32, to_accumulation_dtype
 from keras_ls.ops._checks import check_outcomes
 from keras_ls.ops._inputs import dropped, pick, probability_examples
+from keras_ls.ops._types import Tensor
 from keras_ls.ops._weights import are_counts, to_counts
 
 # Keras before 3.15 has no erfc: there a p-value below 1e-16 is 0
@@ -28,7 +29,9 @@ class SpiegelhalterTest(NamedTuple):
     p_value: Any
 
 
-def spiegelhalter_test(labels, probabilities, sample_weight=None, axis=-1) -> SpiegelhalterTest:
+def spiegelhalter_test(
+    labels: Tensor, probabilities: Tensor, sample_weight: Tensor | None = None, axis: int = -1
+) -> SpiegelhalterTest:
     """Tests calibration by the distance of the Brier score from its expectation under the predictions.
 
     An outcome drawn from the prediction p has a Brier score `Σ_k p_k² - 2 p_y + 1` of mean `1 - Σ_k p_k²` and of

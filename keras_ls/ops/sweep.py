@@ -1,10 +1,13 @@
 """The calibration error with as many bins as the data allow: the most for which accuracy rises with confidence."""
 
+from typing import Literal
+
 import numpy as np
 from keras import ops as K
 
 from keras_ls.ops._inputs import dropped, probability_examples
 from keras_ls.ops._predictions import confidence_and_accuracy
+from keras_ls.ops._types import Tensor
 from keras_ls.ops._weights import are_counts, number_of_examples
 from keras_ls.ops.binning import bin_statistics, quantile_bin_index, uniform_bin_index
 from keras_ls.ops.calibration import calibration_error, checked_calibration_options
@@ -14,8 +17,14 @@ MOST_BINS = 1 << 10
 
 
 def sweep_calibration_error(
-    labels, probabilities, binning="quantile", norm="l1", closed="left", sample_weight=None, axis=-1
-):
+    labels: Tensor,
+    probabilities: Tensor,
+    binning: Literal["uniform", "quantile"] = "quantile",
+    norm: Literal["l1", "l2", "max"] = "l1",
+    closed: Literal["left", "right"] = "left",
+    sample_weight: Tensor | None = None,
+    axis: int = -1,
+) -> Tensor:
     """Calibration error with the number of bins chosen by the data: `calibration_error` with `monotone_bins` bins.
 
     More bins make the estimate less blind and more noisy; the noise shows when the accuracies of the bins cease to
@@ -53,7 +62,14 @@ def sweep_calibration_error(
     )
 
 
-def monotone_bins(labels, probabilities, binning="quantile", closed="left", sample_weight=None, axis=-1):
+def monotone_bins(
+    labels: Tensor,
+    probabilities: Tensor,
+    binning: Literal["uniform", "quantile"] = "quantile",
+    closed: Literal["left", "right"] = "left",
+    sample_weight: Tensor | None = None,
+    axis: int = -1,
+) -> int:
     """The largest B such that with 1, 2, ... and B bins the accuracy never falls from a bin to the next.
 
     Empty bins are passed over. B is at most the number of examples, which it is when no example contradicts: every one

@@ -13,15 +13,6 @@ INK, MIDTONE = "#222222", "#999999"
 LABEL_SIZE, TICK_SIZE = "small", "x-small"  # relative to the user's font size
 
 
-def own_or_given(ax, height):
-    """Returns `ax`, or for None the axes of a new figure of column width and `height` inches."""
-    if ax is None:
-        import matplotlib.pyplot as plt  # it may open a window; not for figures that are drawn to be saved
-
-        _, ax = plt.subplots(figsize=(COLUMN_WIDTH, height), layout="constrained")
-    return ax
-
-
 def own_or_given_row(axes, count, width, height):
     """Returns `axes` as a list of `count`, or for None those of a new figure, of `width` x `height` inches each."""
     if axes is None:

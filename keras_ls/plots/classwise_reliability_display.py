@@ -1,17 +1,22 @@
 """The reliability of the probability of each class, in small panels."""
 
 import math
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from keras_ls.ops._checks import check_no_nan, check_some_weight, check_unit_interval, checked_count, concrete
 from keras_ls.ops._inputs import flatten_examples
 from keras_ls.ops._logits import LogitsCheck
 from keras_ls.ops._predictions import to_probabilities
 from keras_ls.ops._tensors import NAN_ADVICE
+from keras_ls.ops._types import Tensor
 from keras_ls.ops._weights import to_effective_counts
 from keras_ls.ops.calibration import checked_calibration_options
-from keras_ls.plots.canvas import LABEL_SIZE, TICK_SIZE, own_or_given
+from keras_ls.plots.canvas import LABEL_SIZE, TICK_SIZE
+from keras_ls.plots.display import Display
 from keras_ls.plots.reliability_bins import bins_of_examples
 from keras_ls.plots.reliability_display import ReliabilityDisplay
 from keras_ls.plots.reliability_drawing import ACCURACY, SHARES, add_strip, draw_dots, draw_frame, places
@@ -20,7 +25,7 @@ from keras_ls.plots.saved_data import as_displays, as_numbers, check_finite, che
 MOST = 25  # panels
 
 
-class ClasswiseReliabilityDisplay:
+class ClasswiseReliabilityDisplay(Display):
     """Reliability diagrams of P(class k), one small panel a class: how often is it k, where the model says p?
 
     A panel's bars and dots are those of `ReliabilityDisplay` for the one class: the frequency of k over bins of its
@@ -52,7 +57,7 @@ class ClasswiseReliabilityDisplay:
         Calibration", 2019.
     """
 
-    def __init__(self, displays, classes, errors):
+    def __init__(self, displays: Sequence[ReliabilityDisplay | dict[str, Any]], classes: Sequence[int], errors: Tensor):
         self.displays = as_displays("displays", displays, ReliabilityDisplay, MOST)
         self.errors = as_numbers("errors", errors, [None])
         check_finite("errors", self.errors)
@@ -65,20 +70,20 @@ class ClasswiseReliabilityDisplay:
     @classmethod
     def from_predictions(
         cls,
-        labels,
-        logits,
+        labels: Tensor,
+        logits: Tensor,
         *,
-        classes=None,
-        max_panels=9,
-        class_names=None,
-        num_bins=15,
-        binning="uniform",
-        closed="left",
-        from_logits=True,
-        sample_weight=None,
-        axis=-1,
-        ax=None,
-    ):
+        classes: Iterable[int] | None = None,
+        max_panels: int = 9,
+        class_names: Sequence[str] | None = None,
+        num_bins: int = 15,
+        binning: Literal["uniform", "quantile"] = "uniform",
+        closed: Literal["left", "right"] = "left",
+        from_logits: bool = True,
+        sample_weight: Tensor | None = None,
+        axis: int = -1,
+        ax: Axes | None = None,
+    ) -> "ClasswiseReliabilityDisplay":
         """Bins the probability of each class as `keras_ls.ops.calibration_error` does P(y=1), and draws the panels.
 
         Args:
@@ -136,16 +141,18 @@ class ClasswiseReliabilityDisplay:
         return cls([every[k] for k in classes], classes, errors).plot(ax)
 
     @property
-    def mean_error(self):
+    def mean_error(self) -> float:
         """The class-wise calibration error: the mean of the errors of all K classes, in [0, 1]."""
         return float(self.errors.mean())
 
     @property
-    def table(self):
+    def table(self) -> dict[int, list[dict[str, float | None]]]:
         """The table of `ReliabilityDisplay` by class."""
         return {k: display.table for k, display in zip(self.classes, self.displays)}
 
-    def plot(self, ax=None, *, columns=None, xlabel="P(class)", ylabel="frequency"):
+    def plot(
+        self, ax: Axes | None = None, *, columns: int | None = None, xlabel: str = "P(class)", ylabel: str = "frequency"
+    ) -> "ClasswiseReliabilityDisplay":
         """Draws the panels.
 
         Args:
@@ -161,8 +168,7 @@ class ClasswiseReliabilityDisplay:
         columns = math.isqrt(count - 1) + 1 if columns is None else min(checked_count("columns", columns), count)
         rows = -(-count // columns)
         own = ax is None
-        self.ax_ = ax = own_or_given(ax, height=0.6 + 1.15 * rows)
-        self.figure_ = ax.figure
+        ax = self._draw_on(ax, height=0.6 + 1.15 * rows)
         total = len(self.errors)
         title = f"class-wise ECE = {self.mean_error:.4f}; {count if count == total else f'{count} of {total}'} classes"
         if own:
@@ -177,7 +183,7 @@ class ClasswiseReliabilityDisplay:
             self.axes_.append(panel)
         return self
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Returns the data as JSON takes them."""
         displays = [display.to_dict() for display in self.displays]
         return {
@@ -188,7 +194,7 @@ class ClasswiseReliabilityDisplay:
         }
 
     @classmethod
-    def from_dict(cls, data):
+    def from_dict(cls, data: dict[str, Any]) -> "ClasswiseReliabilityDisplay":
         """Rebuilds a display from the data that `to_dict` returned; `ValueError` for anything else."""
         return cls(**checked_saved(cls.__name__, data, ["displays", "classes", "errors"]))
 

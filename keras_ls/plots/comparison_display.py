@@ -1,8 +1,13 @@
 """One measure of several methods, with intervals, before and after something is done to them."""
 
-import numpy as np
+from collections.abc import Sequence
+from typing import Any
 
-from keras_ls.plots.canvas import BLUE, MIDTONE, TICK_SIZE, VERMILION, add_legend, label_axes, own_or_given
+import numpy as np
+from matplotlib.axes import Axes
+
+from keras_ls.plots.canvas import BLUE, MIDTONE, TICK_SIZE, VERMILION, add_legend, label_axes
+from keras_ls.plots.display import Display
 from keras_ls.plots.saved_data import as_numbers, check_finite, checked_saved, to_plain
 
 STYLES = (
@@ -12,7 +17,7 @@ STYLES = (
 KEYS = ("label", "mean", "interval")
 
 
-class ComparisonDisplay:
+class ComparisonDisplay(Display):
     """A row a method, a dot at its mean with its interval; one or two series, such as before and after a temperature.
 
     The first method is the one to compare with: a dotted line goes down from its dot.
@@ -39,7 +44,7 @@ class ComparisonDisplay:
         [0.2, 0.04]
     """
 
-    def __init__(self, methods, series, xlabel, title=None):
+    def __init__(self, methods: Sequence[str], series: Sequence[dict[str, Any]], xlabel: str, title: str | None = None):
         self.methods = [str(method) for method in methods]
         if not self.methods:
             raise ValueError("Expected `methods` to hold at least one name. Received: none.")
@@ -50,7 +55,7 @@ class ComparisonDisplay:
         self.series = [_checked_series(f"series[{i}]", one, len(self.methods)) for i, one in enumerate(series)]
         self.xlabel, self.title = str(xlabel), None if title is None else str(title)
 
-    def plot(self, ax=None, *, names=True, legend=True):
+    def plot(self, ax: Axes | None = None, *, names: bool = True, legend: bool = True) -> "ComparisonDisplay":
         """Draws the dots.
 
         Args:
@@ -62,8 +67,7 @@ class ComparisonDisplay:
             The display, with `ax_`, `figure_` and `dots_`.
         """
         own = ax is None
-        self.ax_ = ax = own_or_given(ax, height=0.8 + 0.22 * len(self.methods))
-        self.figure_ = ax.figure
+        ax = self._draw_on(ax, height=0.8 + 0.22 * len(self.methods))
         rows = np.arange(len(self.methods))
         self.dots_ = []
         for i, one in enumerate(self.series):
@@ -82,7 +86,7 @@ class ComparisonDisplay:
             add_legend(ax, own, ncols=2)
         return self
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Returns the data as JSON takes them."""
         series = [{key: v if key == "label" else to_plain(v) for key, v in one.items()} for one in self.series]
         return {
@@ -94,7 +98,7 @@ class ComparisonDisplay:
         }
 
     @classmethod
-    def from_dict(cls, data):
+    def from_dict(cls, data: dict[str, Any]) -> "ComparisonDisplay":
         """Rebuilds a display from the data that `to_dict` returned; `ValueError` for anything else."""
         return cls(**checked_saved(cls.__name__, data, ["methods", "series", "xlabel"], optional=["title"]))
 

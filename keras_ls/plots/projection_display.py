@@ -1,11 +1,17 @@
 """Penultimate activations of three classes, seen in the plane of their templates."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
 from keras_ls.ops._checks import checked_choice, concrete
+from keras_ls.ops._types import Tensor
 from keras_ls.ops.geometry import class_plane, project
-from keras_ls.plots.canvas import BLUE, GREEN, INK, LABEL_SIZE, ORANGE, add_legend, label_axes, own_or_given
+from keras_ls.plots.canvas import BLUE, GREEN, INK, LABEL_SIZE, ORANGE, add_legend, label_axes
+from keras_ls.plots.display import Display
 from keras_ls.plots.saved_data import as_numbers, check_finite, checked_saved, to_plain
 
 STYLES = (
@@ -15,7 +21,7 @@ STYLES = (
 )
 
 
-class ProjectionDisplay:
+class ProjectionDisplay(Display):
     """Scatter of three classes' activations, projected onto the plane through the classes' templates.
 
     One panel of the paper's figure 1: `(x - centroid) · basisᵀ` of each penultimate activation x. Crosses joined by a
@@ -47,7 +53,14 @@ class ProjectionDisplay:
         Müller, Kornblith and Hinton, "When Does Label Smoothing Help?", section 2, 2019.
     """
 
-    def __init__(self, points, labels, class_names, templates=None, title=None):
+    def __init__(
+        self,
+        points: Tensor,
+        labels: Tensor,
+        class_names: Sequence[str],
+        templates: Tensor | None = None,
+        title: str | None = None,
+    ):
         self.points = as_numbers("points", points, [None, 2])
         check_finite("points", self.points)
         if not len(self.points):
@@ -68,7 +81,16 @@ class ProjectionDisplay:
         self.title = None if title is None else str(title)
 
     @classmethod
-    def from_features(cls, features, labels, templates, class_names=None, classes=None, title=None, ax=None):
+    def from_features(
+        cls,
+        features: Tensor,
+        labels: Tensor,
+        templates: Tensor,
+        class_names: Sequence[str] | None = None,
+        classes: Sequence[int] | None = None,
+        title: str | None = None,
+        ax: Axes | None = None,
+    ) -> "ProjectionDisplay":
         """Projects penultimate activations onto the plane of three classes' templates, and draws them.
 
         Args:
@@ -117,12 +139,12 @@ class ProjectionDisplay:
         return cls(points[kept], place, names, concrete(project(templates, origin, basis)), title).plot(ax)
 
     @property
-    def limits(self):
+    def limits(self) -> tuple[float, float, float, float]:
         """`(left, right, bottom, top)` of a square that holds points and templates, with a margin of 6 %."""
         return self.common_limits([self])
 
     @staticmethod
-    def common_limits(displays):
+    def common_limits(displays: Sequence["ProjectionDisplay"]) -> tuple[float, float, float, float]:
         """The limits that panels of several displays can share, for `plot(limits=...)`.
 
         Examples:
@@ -137,7 +159,9 @@ class ProjectionDisplay:
         center, half = (low + high) / 2, 0.56 * (high - low).max() or 1.0
         return (center[0] - half, center[0] + half, center[1] - half, center[1] + half)
 
-    def plot(self, ax=None, limits=None, *, legend=True):
+    def plot(
+        self, ax: Axes | None = None, limits: Sequence[float] | None = None, *, legend: bool = True
+    ) -> "ProjectionDisplay":
         """Draws the panel.
 
         Args:
@@ -156,8 +180,7 @@ class ProjectionDisplay:
         if not (limits[0] < limits[1] and limits[2] < limits[3]):
             raise ValueError(f"Expected `limits` (left, right, bottom, top), ascending. Received: {limits.tolist()}.")
         own = ax is None
-        self.ax_ = ax = own_or_given(ax, height=3.6)
-        self.figure_ = ax.figure
+        ax = self._draw_on(ax, height=3.6)
         self.scatters_ = [
             ax.scatter(*self.points[self.labels == k].T, s=14, linewidth=0.6, alpha=0.75, label=name, **style)
             for k, (name, style) in enumerate(zip(self.class_names, STYLES))
@@ -189,13 +212,13 @@ class ProjectionDisplay:
                 path_effects=[withStroke(linewidth=2, foreground="white")],
             )
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Returns the data as JSON takes them."""
         arrays = {key: to_plain(getattr(self, key)) for key in ("points", "labels", "templates")}
         return {"display": type(self).__name__, **arrays, "class_names": self.class_names, "title": self.title}
 
     @classmethod
-    def from_dict(cls, data):
+    def from_dict(cls, data: dict[str, Any]) -> "ProjectionDisplay":
         """Rebuilds a display from the data that `to_dict` returned; `ValueError` for anything else."""
         required = ("points", "labels", "class_names")
         return cls(**checked_saved(cls.__name__, data, required, optional=["templates", "title"]))

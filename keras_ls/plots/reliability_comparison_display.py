@@ -1,7 +1,14 @@
 """The reliability of several models in one diagram."""
 
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from matplotlib.axes import Axes
+
 from keras_ls.ops._logits import LogitsCheck
-from keras_ls.plots.canvas import BLUE, INK, ORANGE, SKY, VERMILION, add_legend, own_or_given, own_or_given_row
+from keras_ls.ops._types import Tensor
+from keras_ls.plots.canvas import BLUE, INK, ORANGE, SKY, VERMILION, add_legend, own_or_given_row
+from keras_ls.plots.display import Display
 from keras_ls.plots.reliability_bins import bins_of_predictions
 from keras_ls.plots.reliability_display import ReliabilityDisplay
 from keras_ls.plots.reliability_drawing import add_headline, add_strip, draw_dots, draw_frame
@@ -18,7 +25,7 @@ STYLES = (
 )
 
 
-class ReliabilityComparisonDisplay:
+class ReliabilityComparisonDisplay(Display):
     """Reliability diagram of several models: a line each of accuracy over mean confidence.
 
     The points of a line are its bins that are not empty, with the 95 % Jeffreys intervals of `ReliabilityDisplay`; the
@@ -52,7 +59,7 @@ class ReliabilityComparisonDisplay:
         Guo et al., "On Calibration of Modern Neural Networks", 2017.
     """
 
-    def __init__(self, displays, title=None):
+    def __init__(self, displays: Sequence[ReliabilityDisplay | dict[str, Any]], title: str | None = None):
         self.displays = as_displays("displays", displays, ReliabilityDisplay, len(STYLES))
         names = [display.name for display in self.displays]
         if None in names or len(set(names)) < len(names):
@@ -62,16 +69,16 @@ class ReliabilityComparisonDisplay:
     @classmethod
     def from_predictions(
         cls,
-        predictions,
+        predictions: dict[str, tuple[Tensor, ...]],
         *,
-        num_bins=15,
-        binning="uniform",
-        closed="left",
-        from_logits=True,
-        title=None,
-        axis=-1,
-        ax=None,
-    ):
+        num_bins: int = 15,
+        binning: Literal["uniform", "quantile"] = "uniform",
+        closed: Literal["left", "right"] = "left",
+        from_logits: bool = True,
+        title: str | None = None,
+        axis: int = -1,
+        ax: Axes | None = None,
+    ) -> "ReliabilityComparisonDisplay":
         """Bins the predictions of each model as `ReliabilityDisplay.from_predictions` does, and draws them together.
 
         Args:
@@ -121,11 +128,13 @@ class ReliabilityComparisonDisplay:
         return cls(displays, title).plot(ax)
 
     @property
-    def table(self):
+    def table(self) -> dict[str, list[dict[str, float | None]]]:
         """The table of `ReliabilityDisplay` by the name of each model."""
         return {display.name: display.table for display in self.displays}
 
-    def plot(self, ax=None, *, xlabel="confidence", ylabel="accuracy", legend=True):
+    def plot(
+        self, ax: Axes | None = None, *, xlabel: str = "confidence", ylabel: str = "accuracy", legend: bool = True
+    ) -> "ReliabilityComparisonDisplay":
         """Draws the models over one another.
 
         Args:
@@ -140,8 +149,7 @@ class ReliabilityComparisonDisplay:
         own = ax is None
         labels = [f"{display.name}, ECE {display.calibration_error:.3f}" for display in self.displays]
         columns = 2 if max(map(len, labels)) <= LEGEND_HALF else 1
-        self.ax_ = ax = own_or_given(ax, height=3.1 + 0.17 * -(-len(labels) // columns))
-        self.figure_ = ax.figure
+        ax = self._draw_on(ax, height=3.1 + 0.17 * -(-len(labels) // columns))
         shares = [display.weight / display.weight.sum() for display in self.displays]
         self.lines_ = []
         for display, label, style in zip(self.displays, labels, STYLES):
@@ -157,7 +165,9 @@ class ReliabilityComparisonDisplay:
             add_headline(ax, None, self.displays, handlelength=3)
         return self
 
-    def plot_panels(self, axes=None, *, xlabel="confidence", ylabel="accuracy"):
+    def plot_panels(
+        self, axes: Sequence[Axes] | None = None, *, xlabel: str = "confidence", ylabel: str = "accuracy"
+    ) -> list[Axes]:
         """Draws each model in a panel of its own, side by side, with shared axes.
 
         Args:
@@ -176,12 +186,12 @@ class ReliabilityComparisonDisplay:
             display.plot(ax, xlabel=xlabel, ylabel=ylabel if i == 0 else "", legend=i == 0)
         return axes
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Returns the data as JSON takes them."""
         displays = [display.to_dict() for display in self.displays]
         return {"display": type(self).__name__, "displays": displays, "title": self.title}
 
     @classmethod
-    def from_dict(cls, data):
+    def from_dict(cls, data: dict[str, Any]) -> "ReliabilityComparisonDisplay":
         """Rebuilds a display from the data that `to_dict` returned; `ValueError` for anything else."""
         return cls(**checked_saved(cls.__name__, data, ["displays"], optional=["title"]))

@@ -1,11 +1,15 @@
 """The reliability diagram: is a model right as often as it says?"""
 
+from typing import Any, Literal
+
 import numpy as np
+from matplotlib.axes import Axes
 
 from keras_ls.ops._checks import check_unit_interval
 from keras_ls.ops._logits import LogitsCheck
+from keras_ls.ops._types import Tensor
 from keras_ls.ops.calibration import checked_calibration_options
-from keras_ls.plots.canvas import own_or_given
+from keras_ls.plots.display import Display
 from keras_ls.plots.reliability_bins import (
     bins_of_examples,
     cells_of_examples,
@@ -28,7 +32,7 @@ from keras_ls.plots.smooth_reliability import CURVES, checked_curve, smooth_reli
 DENSITY_CELLS = 100
 
 
-class ReliabilityDisplay:
+class ReliabilityDisplay(Display):
     """Reliability diagram: accuracy over bins of confidence, with its gap to the mean confidence.
 
     Each bar is as high as the accuracy of its bin; a hatched bar spans the gap from there to the mean confidence. The
@@ -72,7 +76,16 @@ class ReliabilityDisplay:
         Diagrams via Kernel Smoothing", 2023.
     """
 
-    def __init__(self, weight, accuracy, confidence, edges, name=None, density=None, smooth=None):
+    def __init__(
+        self,
+        weight: Tensor,
+        accuracy: Tensor,
+        confidence: Tensor,
+        edges: Tensor,
+        name: str | None = None,
+        density: Tensor | None = None,
+        smooth: dict[str, Any] | None = None,
+    ):
         self.weight = as_numbers("weight", weight, [None])
         num_bins = len(self.weight)
         self.accuracy = as_numbers("accuracy", accuracy, [num_bins])
@@ -103,22 +116,22 @@ class ReliabilityDisplay:
     @classmethod
     def from_predictions(
         cls,
-        labels,
-        logits,
+        labels: Tensor,
+        logits: Tensor,
         *,
-        num_bins=15,
-        binning="uniform",
-        closed="left",
-        from_logits=True,
-        sample_weight=None,
-        name=None,
-        density=False,
-        smooth=False,
-        resamples=500,
-        seed=0,
-        axis=-1,
-        ax=None,
-    ):
+        num_bins: int = 15,
+        binning: Literal["uniform", "quantile"] = "uniform",
+        closed: Literal["left", "right"] = "left",
+        from_logits: bool = True,
+        sample_weight: Tensor | None = None,
+        name: str | None = None,
+        density: bool = False,
+        smooth: bool = False,
+        resamples: int = 500,
+        seed: int = 0,
+        axis: int = -1,
+        ax: Axes | None = None,
+    ) -> "ReliabilityDisplay":
         """Bins predictions as `keras_ls.ops.calibration_error` does, and draws their reliability diagram.
 
         Args:
@@ -172,17 +185,17 @@ class ReliabilityDisplay:
         ).plot(ax)
 
     @property
-    def calibration_error(self):
+    def calibration_error(self) -> float:
         """ECE: `Σ_m n_m/n |acc_m - conf_m|`, in [0, 1]."""
         return float(np.nansum(self.weight * np.abs(self.accuracy - self.confidence)) / self.weight.sum())
 
     @property
-    def interval(self):
+    def interval(self) -> np.ndarray:
         """`[2, B]`: the 95 % Jeffreys interval of each accuracy, its weight taken for a count; NaN for an empty bin."""
         return jeffreys_interval(self.weight, self.accuracy)
 
     @property
-    def table(self):
+    def table(self) -> list[dict[str, float | None]]:
         """One dictionary a bin: lower, upper, weight, accuracy, confidence, gap (above 0: over-confident), or None."""
         columns = (
             self.edges[:-1],
@@ -195,7 +208,15 @@ class ReliabilityDisplay:
         keys = ("lower", "upper", "weight", "accuracy", "confidence", "gap")
         return [dict(zip(keys, row)) for row in to_plain(np.stack(columns, axis=-1))]
 
-    def plot(self, ax=None, *, xlabel="confidence", ylabel="accuracy", legend=True, bars=None):
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        xlabel: str = "confidence",
+        ylabel: str = "accuracy",
+        legend: bool = True,
+        bars: bool | None = None,
+    ) -> "ReliabilityDisplay":
         """Draws the diagram.
 
         Args:
@@ -208,8 +229,7 @@ class ReliabilityDisplay:
         Returns:
             The display, with `ax_`, `figure_`, `strip_`, `bars_`, `gaps_`, `curve_` and `band_`.
         """
-        self.ax_ = ax = own_or_given(ax, height=3.2)
-        self.figure_ = ax.figure
+        ax = self._draw_on(ax, height=3.2)
         self.bars_, self.gaps_ = (
             draw_bars(ax, self, ylabel) if bars or (bars is None and not self.smooth) else (None, {})
         )
@@ -235,7 +255,7 @@ class ReliabilityDisplay:
             strip.stairs(share, np.linspace(0, 1, len(share) + 1), fill=True, **SHARES)
         return strip
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Returns the data as JSON takes them: lists, with None for NaN."""
         arrays = {key: to_plain(getattr(self, key)) for key in ("weight", "accuracy", "confidence", "edges")}
         density = {} if self.density is None else {"density": to_plain(self.density)}
@@ -245,7 +265,7 @@ class ReliabilityDisplay:
         return {"display": type(self).__name__, **arrays, "name": self.name, **density, **smooth}
 
     @classmethod
-    def from_dict(cls, data):
+    def from_dict(cls, data: dict[str, Any]) -> "ReliabilityDisplay":
         """Rebuilds a display from the data that `to_dict` returned; `ValueError` for anything else."""
         required = ("weight", "accuracy", "confidence", "edges")
         return cls(**checked_saved(cls.__name__, data, required, optional=["name", "density", "smooth"]))

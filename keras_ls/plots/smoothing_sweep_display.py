@@ -1,6 +1,10 @@
 """Accuracy against effective smoothing, for several ways of training."""
 
+from collections.abc import Iterable
+from typing import Any, Literal
+
 import numpy as np
+from matplotlib.axes import Axes
 
 from keras_ls.ops._checks import checked_choice
 from keras_ls.plots.canvas import (
@@ -14,8 +18,8 @@ from keras_ls.plots.canvas import (
     VERMILION,
     add_legend,
     label_axes,
-    own_or_given,
 )
+from keras_ls.plots.display import Display
 from keras_ls.plots.label_placement import place_labels
 from keras_ls.plots.saved_data import as_numbers, check_finite, checked_saved, to_plain
 
@@ -32,7 +36,7 @@ STYLES = (
 KEYS = ("label", "gamma", "accuracy")
 
 
-class SmoothingSweepDisplay:
+class SmoothingSweepDisplay(Display):
     """Lines of accuracy against effective smoothing γ, one a way of training, with intervals and named points.
 
     The paper's figure 5. The points of a curve are joined in the order given, which need not be that of γ.
@@ -61,7 +65,9 @@ class SmoothingSweepDisplay:
         Müller, Kornblith and Hinton, "When Does Label Smoothing Help?", section 4, 2019.
     """
 
-    def __init__(self, curves, xlabel="effective smoothing γ", ylabel="accuracy"):
+    def __init__(
+        self, curves: Iterable[dict[str, Any]], xlabel: str = "effective smoothing γ", ylabel: str = "accuracy"
+    ):
         if isinstance(curves, dict) or not hasattr(curves, "__iter__"):
             raise ValueError(f"Expected `curves` to be a list of dictionaries. Received: {type(curves).__name__}.")
         self.curves = [_checked_curve(f"curves[{i}]", curve) for i, curve in enumerate(curves)]
@@ -69,7 +75,9 @@ class SmoothingSweepDisplay:
             raise ValueError("Expected `curves` to hold at least one curve. Received: none.")
         self.xlabel, self.ylabel = xlabel, ylabel
 
-    def plot(self, ax=None, *, xscale="linear"):
+    def plot(
+        self, ax: Axes | None = None, *, xscale: Literal["linear", "symlog"] = "linear"
+    ) -> "SmoothingSweepDisplay":
         """Draws the curves.
 
         Args:
@@ -84,8 +92,7 @@ class SmoothingSweepDisplay:
         """
         checked_choice("xscale", xscale, ["linear", "symlog"])
         own = ax is None
-        self.ax_ = ax = own_or_given(ax, height=3.2)
-        self.figure_ = ax.figure
+        ax = self._draw_on(ax, height=3.2)
         gamma = np.concatenate([curve["gamma"] for curve in self.curves])
         if xscale == "symlog" and (gamma > 0).any():
             ax.set_xscale("symlog", linthresh=gamma[gamma > 0].min())
@@ -120,13 +127,13 @@ class SmoothingSweepDisplay:
             add_legend(ax, own)
         return self
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Returns the data as JSON takes them."""
         curves = [{key: v if key in ("label", "points") else to_plain(v) for key, v in c.items()} for c in self.curves]
         return {"display": type(self).__name__, "curves": curves, "xlabel": self.xlabel, "ylabel": self.ylabel}
 
     @classmethod
-    def from_dict(cls, data):
+    def from_dict(cls, data: dict[str, Any]) -> "SmoothingSweepDisplay":
         """Rebuilds a display from the data that `to_dict` returned; `ValueError` for anything else."""
         return cls(**checked_saved(cls.__name__, data, ["curves"], optional=["xlabel", "ylabel"]))
 

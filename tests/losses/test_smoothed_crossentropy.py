@@ -234,6 +234,14 @@ def test_bad_labels(y_true, message):
         Loss(0.1)(y_true, np.zeros((2, 4), "float32"))
 
 
+def test_call_is_what_is_reduced():
+    logits = np.array([[0.0, 0.0], [0.0, math.log(3)]], "float32")
+    # log 2, and -log ¼ of p = (¼, ¾)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(Loss(0.0).call([0, 0], logits)), np.log([2, 4]), rtol=1e-6)
+    with pytest.raises(ValueError, match=r"integer labels in \[0, 2\).*Received: 2"):
+        Loss(0.0).call([0, 2], logits)
+
+
 def test_prior_of_another_number_of_classes():
     with pytest.raises(ValueError, match=r"one entry a class: 3.*Received: 4 entries"):
         Loss(0.1, PRIOR)([0], np.zeros((1, 3)))
