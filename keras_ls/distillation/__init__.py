@@ -1,5 +1,6 @@
 """Knowledge distillation: the Distiller and its losses."""
 
+from keras_ls.distillation.cached_teacher import CachedTeacher
 from keras_ls.distillation.distiller import Distiller
 from keras_ls.distillation.losses.attention_transfer import AttentionTransfer
 from keras_ls.distillation.losses.binary_logits_distillation import BinaryLogitsDistillation
@@ -12,7 +13,6 @@ from keras_ls.distillation.losses.logits_distillation import LogitsDistillation
 from keras_ls.distillation.losses.relational_distillation import RelationalDistillation
 from keras_ls.distillation.losses.similarity_preserving import SimilarityPreserving
 from keras_ls.distillation.losses.squared_logits_distillation import SquaredLogitsDistillation
-from keras_ls.distillation.teacher_cache.cached_teacher import CachedTeacher
 from keras_ls.distillation.teacher_cache.teacher_cache import TeacherCache
 
 __all__ = [

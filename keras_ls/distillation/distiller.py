@@ -1,26 +1,64 @@
-"""Knowledge distillation as a Keras model: compile, fit, evaluate, save."""
+"""Knowledge distillation as a Keras model: compile, fit, evaluate, save.
 
+In a step `train_step` runs the teachers, then Keras runs `call`, the student, and `compute_loss`, the sum of the terms.
+"""
+
+import contextlib
+import inspect
+import threading
 import warnings
+from collections.abc import Callable
 
 import keras
+import numpy as np
 from keras import ops as K
 
-from keras_ls.distillation.distiller_checks import check_scope, checked_losses, checked_teacher, warn_of_probabilities
-from keras_ls.distillation.fitting import Fitting, current_step, distiller_step
-from keras_ls.distillation.forward_pass import ForwardPass, checked_features, checked_inputs, select_inputs
-from keras_ls.distillation.loss_terms import expanded
-from keras_ls.distillation.loss_weights import LossWeights
+from keras_ls.distillation.distiller_checks import (
+    check_scope,
+    checked_loss_weights,
+    checked_losses,
+    checked_share,
+    checked_teacher,
+    one_strategy_advised,
+    warn_of_probabilities,
+)
+from keras_ls.distillation.forward_pass import (
+    ForwardPass,
+    Teachers,
+    checked_features,
+    checked_inputs,
+    select_inputs,
+    without_rematerialization,
+)
+from keras_ls.distillation.loss_terms import SHAPES, Projectors, expanded
 from keras_ls.distillation.losses.probability_losses import check_layers
-from keras_ls.distillation.projectors import Projectors
-from keras_ls.distillation.saved_student import SavedStudent
 from keras_ls.distillation.teacher_metrics import TeacherMetrics
-from keras_ls.distillation.teachers import Teachers
+from keras_ls.losses.epoch_starts import KEY, epoch_starts
 from keras_ls.losses.keras_losses import weigh_keras_loss
 from keras_ls.losses.reduction import num_replicas
+from keras_ls.ops._types import Data, PathLike, Tensor
+
+# Keras trains, counts and saves every model and metric that is set as an attribute or that `dir` shows: not these
+_UNTRACKED = ("teacher", "_teacher_metrics")
+_FUNCTIONS = ("teacher_inputs", "student_inputs", "teacher_features", "student_features")
+
+
+class _Step(threading.local):
+    """What a step hands from its forward passes to its loss, as Keras calls `call` and `compute_loss` one by one.
+
+    Each thread has its own: a strategy runs every replica in one, and goes to and fro between them within the step.
+
+    Attributes:
+        kind: "step", "shapes" where variables are made and nothing may be used outside of the pass, None in no step.
+        from_teacher: what the teachers returned, or None.
+        features: the student's features by name, or None.
+    """
+
+    kind = from_teacher = features = None
 
 
 @keras.saving.register_keras_serializable(package="keras_ls")
-class Distiller(LossWeights, SavedStudent, Fitting, keras.Model):
+class Distiller(keras.Model):
     """Trains a student on labels and on what a teacher says of the same inputs.
 
     `loss = w · student loss + (1 - w) Σ_i λ_i D_i(teacher, student) + Σ add_loss terms of the student`, with w
@@ -84,18 +122,18 @@ class Distiller(LossWeights, SavedStudent, Fitting, keras.Model):
 
     def __init__(
         self,
-        teacher,
-        student,
-        distillation_losses,
-        distillation_loss_weights=None,
-        student_loss_weight=0.5,
-        name="distiller",
+        teacher: keras.Model | list[keras.Model] | None,
+        student: keras.Model,
+        distillation_losses: keras.losses.Loss | list | None,
+        distillation_loss_weights: float | list[float] | None = None,
+        student_loss_weight: float = 0.5,
+        name: str = "distiller",
         *,
-        teacher_weights=None,
-        teacher_inputs=None,
-        student_inputs=None,
-        teacher_features=None,
-        student_features=None,
+        teacher_weights: list[float] | None = None,
+        teacher_inputs: str | Callable | None = None,
+        student_inputs: str | Callable | None = None,
+        teacher_features: Callable | None = None,
+        student_features: Callable | None = None,
         **kwargs,
     ):
         # each model converts its own inputs: half precision here would round them for all
@@ -118,43 +156,104 @@ class Distiller(LossWeights, SavedStudent, Fitting, keras.Model):
         self.teacher_features = checked_features("teacher_features", teacher_features)
         self.student_features = checked_features("student_features", student_features)
         self.teacher = teacher
+        self._teacher_metrics = None
+        self._step = _Step()
         names = dict.fromkeys(name for term in self._terms for name in term.student_layers())
         self._student_pass = ForwardPass(student, names, self.student_features, self.student_inputs)
-        self.make_loss_weights(distillation_loss_weights, student_loss_weight)
+        self._distillation_weights = [
+            self._scalar(f"distillation_loss_weight_{i}", weight)
+            for i, weight in enumerate(checked_loss_weights(distillation_loss_weights, len(self.distillation_losses)))
+        ]
+        self._student_weight = self._scalar("student_loss_weight", checked_share(student_loss_weight))
         self.student_loss_tracker = keras.metrics.Mean(name="student_loss")
         self.distillation_loss_trackers = [keras.metrics.Mean(name=term.name) for term in self._terms]
         building = [term for term in self._terms if term.builds]
         self._projections = Projectors(building) if building else None
-        object.__setattr__(self, "_teacher_metrics", None)
         if student.built:
             self.built = True
             self._build_losses_for_known_inputs()
 
     def __setattr__(self, name, value):
-        if name != "teacher":
-            return super().__setattr__(name, value)
-        teacher = checked_teacher(value)
-        teachers = None
-        if teacher is not None:
-            names = dict.fromkeys(name for term in self._terms for name in term.teacher_layers())
-            models = teacher if isinstance(teacher, list) else [teacher]
-            for model in models:
-                if model is not self.student:
-                    warn_of_probabilities("teacher", model, self._terms)
-                check_layers("teacher", model, self._terms)
-            teachers = Teachers(models, self.teacher_weights, names, self.teacher_features, self.teacher_inputs)
-        # past Keras's tracking: their weights are neither trained nor saved
-        object.__setattr__(self, "teacher", teacher)
-        object.__setattr__(self, "_teachers", teachers)
-        self.train_function = self.test_function = None  # traced with the teacher before
-        self._check_jit()
+        if name in _UNTRACKED:
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    def __dir__(self):
+        return [name for name in super().__dir__() if name not in _UNTRACKED]
 
     @property
-    def metrics(self):
+    def teacher(self) -> keras.Model | list[keras.Model] | None:
+        """The teacher, a list of several, or None; another one takes effect at the next step."""
+        return None if self._teachers is None else self._teachers.given
+
+    @teacher.setter
+    def teacher(self, teacher):
+        teacher = checked_teacher(teacher)
+        models = teacher if isinstance(teacher, list) else [teacher]
+        for model in models if teacher is not None else []:
+            if model is not self.student:
+                warn_of_probabilities("teacher", model, self._terms)
+            check_layers("teacher", model, self._terms)
+        names = dict.fromkeys(name for term in self._terms for name in term.teacher_layers())
+        how = self.teacher_weights, names, self.teacher_features, self.teacher_inputs
+        self._teachers = None if teacher is None else Teachers(teacher, *how)
+        self.train_function = self.test_function = None  # traced with the teacher before
+        # Keras asks every layer of a model, of which the teachers are none
+        layers = [layer for model in models if model is not None for layer in model._flatten_layers()]
+        self.supports_jit = all(layer.supports_jit for layer in layers)
+        if self._jit_compile and not self.supports_jit:
+            warnings.warn(
+                "Expected teachers that XLA can compile, for `jit_compile=True`. Received: one with a layer that it "
+                "cannot. Training goes on without XLA.",
+                stacklevel=3,
+            )
+            self.jit_compile = False
+
+    @property
+    def student_loss_weight(self) -> float:
+        """The weight w of the student loss."""
+        return float(self._student_weight.numpy())
+
+    @student_loss_weight.setter
+    def student_loss_weight(self, value):
+        self._student_weight.assign(checked_share(value))
+
+    @property
+    def distillation_loss_weights(self) -> list[float]:
+        """The weights λ of the distillation losses."""
+        return [float(weight.numpy()) for weight in self._distillation_weights]
+
+    @distillation_loss_weights.setter
+    def distillation_loss_weights(self, values):
+        values = checked_loss_weights(values, len(self.distillation_losses))
+        for variable, value in zip(self._distillation_weights, values):
+            variable.assign(value)
+
+    def _scalar(self, name, value):
+        # a variable, so that a schedule can move it without a new trace
+        return self.add_weight(
+            shape=(), initializer=keras.initializers.Constant(value), trainable=False, dtype="float32", name=name
+        )
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
         """The student's metrics, the terms of the loss, and what is measured of the teacher."""
         return super().metrics + ([self._teacher_metrics] if self._teacher_metrics is not None else [])
 
-    def compile(self, optimizer="rmsprop", loss=None, *, teacher_metrics=None, **kwargs):
+    @property
+    def output_names(self) -> list[str] | None:
+        """Of the student, by which losses, metrics, labels and weights are found; None of a subclassed one."""
+        return getattr(self.student, "output_names", None)
+
+    def compile(
+        self,
+        optimizer: str | keras.optimizers.Optimizer = "rmsprop",
+        loss: keras.losses.Loss | str | list | dict | None = None,
+        *,
+        teacher_metrics: list | dict | None = None,
+        **kwargs,
+    ) -> None:
         """As `keras.Model.compile`; `loss`, `loss_weights` and `metrics` are the student's.
 
         Args:
@@ -171,65 +270,86 @@ class Distiller(LossWeights, SavedStudent, Fitting, keras.Model):
                 "To train on the teacher alone, build the Distiller with student_loss_weight=0."
             )
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
-        measured = TeacherMetrics(teacher_metrics) if teacher_metrics else None
-        object.__setattr__(self, "_teacher_metrics", measured)  # past the tracking, as Keras does with `metrics`
+        self._check_scope()
+        self._teacher_metrics = TeacherMetrics(teacher_metrics) if teacher_metrics else None
 
-    @property
-    def output_names(self):
-        """Of the student, by which losses, metrics, labels and weights are found; None of a subclassed one."""
-        return getattr(self.student, "output_names", None)
+    def _check_scope(self):
+        check_scope(self, "the student", self.student.variables)
+        check_scope(self, "the projectors", self.trainable_variables)
+        if getattr(self, "optimizer", None) is not None:
+            check_scope(self, "the optimizer", self.optimizer.variables)
 
-    def get_compile_config(self):
-        """Arguments of `compile`, for serialisation."""
-        config = super().get_compile_config()
-        if self._teacher_metrics is not None:
-            config["teacher_metrics"] = keras.saving.serialize_keras_object(self._teacher_metrics.given)
-        return config
+    def fit(self, *args, **kwargs) -> keras.callbacks.History:
+        """As `keras.Model.fit`; `sample_weight` counts without labels, too."""
+        self._check_scope()
+        call = inspect.signature(super().fit).bind(*args, **kwargs)
+        if call.arguments.get("class_weight") is None:
+            _keep_weights(call.arguments)
+        validation = call.arguments.get("validation_data")
+        if isinstance(validation, (tuple, list)) and len(validation) == 3:
+            named = dict(zip(("x", "y", "sample_weight"), validation))
+            _keep_weights(named)
+            call.arguments["validation_data"] = tuple(named.values())
+        with one_strategy_advised():
+            return super().fit(*call.args, **call.kwargs)
 
-    def build(self, input_shape):
+    def evaluate(self, *args, **kwargs) -> list[float] | dict[str, float]:
+        """As `keras.Model.evaluate`; `sample_weight` counts without labels, too."""
+        call = inspect.signature(super().evaluate).bind(*args, **kwargs)
+        _keep_weights(call.arguments)
+        with one_strategy_advised():
+            return super().evaluate(*call.args, **call.kwargs)
+
+    def build(self, input_shape: Data) -> None:
         """Nothing to do: the student and the projectors build themselves when a first batch passes."""
 
-    def call(self, inputs, training=None):
+    def train_step(self, *args: Data) -> dict | tuple:
+        """As in Keras, with the teachers' pass first, where no gradient is recorded."""
+        with self._step_of(args[-1]) as data:
+            return super().train_step(*args[:-1], data)
+
+    def test_step(self, *args: Data) -> dict | tuple:
+        """As in Keras, likewise."""
+        with self._step_of(args[-1]) as data:
+            return super().test_step(*args[:-1], data)
+
+    @contextlib.contextmanager
+    def _step_of(self, data, kind="step"):
+        """A context in which the models run and the loss is computed; gives the data as Keras is to have it."""
+        data = _without_empty_labels(data)
+        self._step.kind = kind
+        try:
+            if kind == "shapes":
+                with without_rematerialization([self.student, *(self._teachers.models if self._teachers else ())]):
+                    yield data
+                return
+            # within the loss on JAX, which has no recording, and hands the present weights to the loss alone
+            if self._teachers is not None and keras.backend.backend() != "jax":
+                self._step.from_teacher = self._teachers(keras.utils.unpack_x_y_sample_weight(data)[0])
+            yield data
+        finally:
+            vars(self._step).clear()
+
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         """The student's outputs."""
-        step = current_step(self)
         x = inputs if self._teachers is None else self._teachers.inputs(inputs)
-        if step is None:
+        if self._step.kind is None:
             return self.student(select_inputs(x, self.student_inputs), training=training)
         from_student = self._student_pass(x, training)
-        if not step.abstract:
-            step.features = from_student[1]
+        if self._step.kind == "step":
+            self._step.features = from_student[1]
         elif self._projections is not None and self._teachers is not None:
             self._projections.build_for(self._teachers(inputs)[0], from_student, self.output_names)
         return from_student[0]
 
-    def train_step(self, *args):
-        """As in Keras, with the teachers' pass first, where no gradient is recorded."""
-        with distiller_step(self) as step:
-            # within the loss on JAX, which has no such recording, and hands the present weights to the loss alone
-            if self._teachers is not None and keras.backend.backend() != "jax":
-                step.from_teacher = self._teachers(keras.utils.unpack_x_y_sample_weight(args[-1])[0])
-            return super().train_step(*args)
-
-    def test_step(self, *args):
-        """As in Keras."""
-        with distiller_step(self):
-            return super().test_step(*args)
-
-    def _symbolic_build(self, *args, **kwargs):
-        # Keras runs this to make all variables before the optimizer's; where it does not, the first step makes them
-        with distiller_step(self, abstract=True):
-            return super()._symbolic_build(*args, **kwargs)
-
-    def _build_losses_for_known_inputs(self):
-        """So that a fresh distiller can load weights; where the inputs are not known, the first step builds."""
-        inputs = getattr(self.student, "inputs", None)  # none of a subclass
-        if inputs is None or self.student_inputs or self.teacher_inputs or self._projections is None:
-            return
-        if self._teachers is not None and not self._teachers.cached:
-            with distiller_step(self, abstract=True):
-                self.compute_output_spec(inputs[0] if len(inputs) == 1 else self.student.input)
-
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Tensor = None,
+        y: Tensor = None,
+        y_pred: Tensor = None,
+        sample_weight: Tensor = None,
+        training: bool = True,
+    ) -> Tensor:
         """The weighted sum of the student loss, the distillation losses and the student's `add_loss` terms."""
         y_pred = self(x, training=training) if y_pred is None else y_pred
         batch = K.shape(next(leaf for leaf in keras.tree.flatten(x) if leaf is not None))[0]
@@ -255,6 +375,7 @@ class Distiller(LossWeights, SavedStudent, Fitting, keras.Model):
         return total
 
     def _distillation_terms(self, x, y, y_pred, sample_weight, training):
+        """The value of each term, the mean over the teachers."""
         if self._teacher_metrics is not None:
             self._teacher_metrics.known = self._teachers is not None
         if not self._terms:
@@ -269,14 +390,12 @@ class Distiller(LossWeights, SavedStudent, Fitting, keras.Model):
             for tracker in self.distillation_loss_trackers:
                 tracker.update_state(float("nan"))  # unknown: 0 would say that the student agrees
             return []
-        step = current_step(self)
-        from_teacher = step.from_teacher if step is not None and step.from_teacher is not None else self._teachers(x)
-        if step is not None and step.features is not None:
-            from_student = y_pred, step.features
-        elif self._student_pass.names:  # called from outside of a step, which keeps no features
-            from_student = y_pred, self._student_pass(self._teachers.inputs(x), training)[1]
-        else:
-            from_student = y_pred, {}
+        from_teacher, features = self._step.from_teacher, self._step.features
+        if from_teacher is None:
+            from_teacher = self._teachers(x)
+        if features is None:  # in no step, or where shapes are told
+            features = self._student_pass(self._teachers.inputs(x), training)[1] if self._student_pass.names else {}
+        from_student = y_pred, features
         if self._teacher_metrics is not None:
             if len(from_teacher) > 1:
                 raise ValueError(
@@ -286,13 +405,112 @@ class Distiller(LossWeights, SavedStudent, Fitting, keras.Model):
             self._teacher_metrics.update_state(y, from_teacher[0][0], y_pred, sample_weight)
         if self._projections is not None:
             self._projections.build_for(from_teacher[0], from_student, self.output_names)
-        given = sample_weight, y, self.output_names
-        return [
-            sum(share * term(one, from_student, *given) for share, one in zip(self._teachers.shares, from_teacher))
-            for term in self._terms
-        ]
+        values = []
+        for term in self._terms:
+            value = 0
+            for share, one in zip(self._teachers.shares, from_teacher):
+                value = value + share * term(one, from_student, sample_weight, y, self.output_names)
+            values.append(value)
+        return values
+
+    def _symbolic_build(self, iterator=None, data_batch=None):
+        # Keras makes the model's variables here, before the optimizer's, and `call` the projectors' along with them;
+        # where Keras leaves this out (TensorFlow on one device), the first step makes them
+        with self._step_of(data_batch, "shapes") as data_batch:
+            super()._symbolic_build(iterator, data_batch)
+
+    def _build_losses_for_known_inputs(self):
+        """So that a fresh distiller can load weights; where the inputs are not known, the first step builds."""
+        inputs = getattr(self.student, "inputs", None)  # none of a subclass
+        if inputs is None or self.student_inputs or self.teacher_inputs or self._projections is None:
+            return
+        if self._teachers is not None and not self._teachers.cached:
+            with self._step_of(None, "shapes"):
+                self.compute_output_spec(inputs[0] if len(inputs) == 1 else self.student.input)
+
+    def export(self, filepath: PathLike, *args, **kwargs) -> None:
+        """Exports the student alone, as `keras.Model.export` does."""
+        self.student.export(filepath, *args, **kwargs)
+
+    def get_config(self) -> dict:
+        """Constructor arguments without the teacher, and the shapes that the losses are built for."""
+        serialize = keras.saving.serialize_keras_object
+        return {
+            "name": self.name,
+            "teacher": None,
+            "student": serialize(self.student),
+            "distillation_losses": serialize(list(self.distillation_losses)),
+            "distillation_loss_weights": self.distillation_loss_weights,
+            "student_loss_weight": self.student_loss_weight,
+            "teacher_weights": self.teacher_weights,
+            **{name: serialize(getattr(self, name)) for name in _FUNCTIONS},
+            "feature_shapes": serialize(None if self._projections is None else self._projections.shapes),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: dict | None = None) -> "Distiller":
+        """A distiller without a teacher."""
+        config = dict(config)
+        for name in {"student", "distillation_losses", "feature_shapes", *_FUNCTIONS} & config.keys():
+            config[name] = keras.saving.deserialize_keras_object(config[name], custom_objects)
+        shapes = config.pop("feature_shapes", None)
+        distiller = cls(**config)
+        if shapes is not None:
+            distiller._projections.build(shapes)
+        return distiller
+
+    def get_compile_config(self) -> dict:
+        """Arguments of `compile`, for serialisation."""
+        config = super().get_compile_config()
+        if self._teacher_metrics is not None:
+            config["teacher_metrics"] = keras.saving.serialize_keras_object(self._teacher_metrics.given)
+        return config
+
+    def compile_from_config(self, config: dict) -> None:
+        """Compiles as it was when saved; Keras leaves that to classes that have their own `compile`."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built and self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
+
+    def save_own_variables(self, store: dict) -> None:
+        """Keeps, beside the loss weights, what schedules found them at and the shapes of the projectors."""
+        super().save_own_variables(store)
+        epoch_starts(self).save(store)
+        if self._projections is not None:
+            self._projections.save_shapes(store)
+
+    def load_own_variables(self, store: dict) -> None:
+        """Builds the projectors that no batch has built yet, before their own variables are read.
+
+        Raises:
+            ValueError: for a file without their shapes, which would leave them as they start.
+        """
+        epoch_starts(self).load(store)
+        if self._projections is not None and not self._projections.built:
+            self._projections.load_shapes(store)
+            if self._projections.built and self.optimizer is not None and self.optimizer.built:
+                # before the file told of the projectors, as for BackupAndRestore: it would lack their state
+                self.optimizer = type(self.optimizer).from_config(self.optimizer.get_config())
+                self.optimizer.build(self.trainable_variables)
+        own = {key: store[key] for key in store.keys() if key not in (SHAPES, KEY)}  # noqa: SIM118, an entry of a file
+        super().load_own_variables(own)
 
 
 def _log(tracker, value, batch):
     # a replica's share of the mean, times the replicas, weighted by its examples: the mean over all of them
     tracker.update_state(value * num_replicas(), sample_weight=batch)
+
+
+def _keep_weights(given):
+    """Puts labels of no columns beside weights that have none: Keras drops such weights without a word."""
+    leaves = keras.tree.flatten(given.get("x"))
+    are_arrays = bool(leaves) and all(getattr(leaf, "shape", None) for leaf in leaves)  # no data set
+    if given.get("y") is None and given.get("sample_weight") is not None and are_arrays:
+        given["y"] = np.empty((leaves[0].shape[0], 0), "float32")
+
+
+def _without_empty_labels(data):
+    """The data of a step without what `_keep_weights` put in."""
+    x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
+    is_empty = not keras.tree.is_nested(y) and len(getattr(y, "shape", None) or ()) == 2 and y.shape[1] == 0
+    return (x, None, weight) if is_empty else data

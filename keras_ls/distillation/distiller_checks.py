@@ -5,7 +5,6 @@ import numbers
 
 import keras
 
-from keras_ls.distillation.loss_terms import KERAS_DISTILLATION_LOSSES
 from keras_ls.distillation.losses.distillation_loss import OFF, DistillationLoss
 from keras_ls.ops._logits import LogitsCheck, silenced
 
@@ -15,7 +14,7 @@ def checked_losses(losses):
     losses = list(losses) if isinstance(losses, (list, tuple)) else [losses]
     for entry in losses:
         for loss in entry.values() if isinstance(entry, dict) else [entry]:
-            if not isinstance(loss, (keras.losses.Loss, *KERAS_DISTILLATION_LOSSES)):
+            if not isinstance(loss, (keras.losses.Loss, keras.distillation.DistillationLoss)):
                 raise ValueError(
                     "Expected `distillation_losses` to be a loss such as keras_ls.distillation.LogitsDistillation(), a "
                     f"list of them, or of dictionaries {{output: loss}}. Received: {loss!r}."
@@ -49,6 +48,16 @@ def checked_teacher_shares(weights, count):
             f"Expected one `teacher_weights` entry a teacher, {count}, with a sum above 0. Received: {weights}."
         )
     return [weight / sum(weights) for weight in weights]
+
+
+def checked_loss_weights(values, count):
+    """Returns the weights of `count` distillation losses, ones for None, or raises `ValueError`."""
+    values = checked_weights("distillation_loss_weights", [1.0] * count if values is None else values)
+    if len(values) != count:
+        raise ValueError(
+            f"Expected one `distillation_loss_weights` entry a distillation loss: {count}. Received: {len(values)}."
+        )
+    return values
 
 
 def checked_weights(name, values):

@@ -1,18 +1,21 @@
 """The terms of a Distiller's loss that compare teacher and student."""
 
 import dataclasses
-import re
-import warnings
+import json
 
 import keras
+import numpy as np
 from keras import ops as K
+from keras.src.backend import set_keras_mask
 
-from keras_ls.distillation.losses.distillation_loss import DistillationLoss
+from keras_ls.distillation.keras_distillation_loss import KerasDistillationLoss
+from keras_ls.distillation.losses.distillation_loss import DistillationLoss, check_dense, teachers_mask
 from keras_ls.distillation.losses.feature_distillation import FeatureDistillation
 from keras_ls.distillation.losses.probability_losses import check_values
-from keras_ls.distillation.losses.teacher_outputs import check_dense, masked_by_both
-from keras_ls.losses.keras_losses import weigh_keras_loss, weigh_with_share
-from keras_ls.losses.reduction import num_replicas
+from keras_ls.losses.keras_losses import weigh_keras_loss
+from keras_ls.ops._weights import align_leading, get_keras_mask
+
+SHAPES = "feature_shapes"  # of the entry in a weights file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +45,11 @@ class Term:
         return self.output is None and getattr(self.loss, "takes_logits", False)
 
     @property
+    def needs_labels(self):
+        """Whether the loss wants the true labels, too."""
+        return getattr(self.loss, "needs_labels", False)
+
+    @property
     def compared(self):
         """The loss that gets the outputs, within one that hands them on."""
         return self.loss.loss if isinstance(self.loss, (FeatureDistillation, KerasDistillationLoss)) else self.loss
@@ -64,9 +72,14 @@ class Term:
 
         `names` are those of the outputs in a list, by which weights and labels in dictionaries are found.
         """
-        total = sum(
-            self._value(*pair) for pair in self._pairs(from_teacher, from_student, sample_weight, labels, names)
-        )
+        total = 0
+        for t, s, weight, y in self._pairs(from_teacher, from_student, sample_weight, labels, names):
+            if self.needs_labels:
+                total = total + self.loss(t, s, weight, labels=y)
+            elif isinstance(self.loss, DistillationLoss):
+                total = total + self.loss(t, s, weight)
+            else:
+                total = total + self._loss_of_keras(t, s, weight)
         if len(total.shape) > 0:
             raise ValueError(
                 f"Expected distillation losses that return a scalar. Received: shape {tuple(total.shape)} from "
@@ -74,18 +87,13 @@ class Term:
             )
         return total
 
-    def _value(self, t, s, weight, labels):
-        if getattr(self.loss, "needs_labels", False):
-            return self.loss(t, s, weight, labels=labels)
-        if not isinstance(self.loss, DistillationLoss):
-            check_dense(*keras.tree.flatten([t, s]))
-            check_values(self.compared, t, s)
-            if isinstance(self.loss, keras.losses.Loss):
-                s = masked_by_both(t, s)
-        value = self.loss(t, s, weight)
-        if isinstance(self.loss, keras.losses.Loss):
-            value = weigh_keras_loss(value, [self.loss], K.shape(keras.tree.flatten(s)[0])[0])
-        return value
+    def _loss_of_keras(self, t, s, weight):
+        check_dense(*keras.tree.flatten([t, s]))
+        check_values(self.compared, t, s)
+        if not isinstance(self.loss, keras.losses.Loss):
+            return self.loss(t, s, weight)
+        value = self.loss(t, _masked_by_both(t, s), weight)
+        return weigh_keras_loss(value, [self.loss], K.shape(keras.tree.flatten(s)[0])[0])
 
     def _pairs(self, from_teacher, from_student, sample_weight, labels, names=None):
         """What to compare with what: (teacher's, student's, weights, labels)."""
@@ -93,7 +101,7 @@ class Term:
         if self.teacher_layers() or self.student_layers():
             t = _features(self.loss, "teacher_layer_name", t, t_features)
             s = _features(self.loss, "student_layer_name", s, s_features)
-            yield t, s, self._one(sample_weight, "sample_weight"), self._one(labels, "y", self._asks_labels())
+            yield t, s, self._one(sample_weight, "sample_weight"), self._one(labels, "y", self.needs_labels)
         elif isinstance(self.loss, KerasDistillationLoss) and self.output is None:
             yield t, s, sample_weight, None
         elif self.output is not None:
@@ -121,7 +129,7 @@ class Term:
                 f"Received: teacher with {sorted(t)}, student with {sorted(s)}."
             )
         unnamed = names is None and isinstance(s, (list, tuple)) and len(s) > 1
-        for name, value in {"sample_weight": sample_weight, "y": labels if self._asks_labels() else None}.items():
+        for name, value in {"sample_weight": sample_weight, "y": labels if self.needs_labels else None}.items():
             if unnamed and isinstance(value, dict):
                 raise ValueError(
                     f"Expected `{name}` as a list, one entry an output, for a student whose outputs have no names. "
@@ -136,7 +144,7 @@ class Term:
                 f"Received: teacher with {len(t)}, student with {len(s)}."
             )
         weights = _for_each(sample_weight, "sample_weight", len(s), names)
-        labels = _for_each(labels, "y", len(s), names) if self._asks_labels() else [None] * len(s)
+        labels = _for_each(labels, "y", len(s), names) if self.needs_labels else [None] * len(s)
         if any(y is None for y in labels) and any(y is not None for y in labels):
             without = ", ".join(repr(name) for name, y in zip(names or range(len(s)), labels) if y is None)
             raise ValueError(
@@ -144,9 +152,6 @@ class Term:
                 f"{without}. Give the Distiller a dictionary {{output: loss}} of the outputs that have labels."
             )
         yield from zip(t, s, weights, labels)
-
-    def _asks_labels(self):
-        return getattr(self.loss, "needs_labels", False)
 
     def _one(self, value, name, asked=True):
         if not asked or not keras.tree.is_nested(value):
@@ -189,6 +194,16 @@ def _features(loss, attribute, outputs, features):
     return [known[name] for name in names] if isinstance(names, (list, tuple)) else known[names]
 
 
+def _masked_by_both(teacher, student):
+    """The student's output with the mask of both, for a loss of Keras's, which looks at that alone."""
+    mask, own = teachers_mask(teacher, student), get_keras_mask(student)
+    if mask is None:
+        return student
+    student = K.copy(student)  # the student's own loss and metrics go by its own mask
+    set_keras_mask(student, mask if own is None else K.logical_and(K.cast(own, "bool"), align_leading(mask, own)))
+    return student
+
+
 def _by_name(values, names):
     """A list with an entry an output as a dictionary by `names`; anything else as it is."""
     known = isinstance(values, (list, tuple)) and names is not None and len(values) == len(names)
@@ -209,59 +224,64 @@ def _for_each(value, name, count, names):
     return values
 
 
-# a tuple for isinstance; none before Keras 3.12
-KERAS_DISTILLATION_LOSSES = (keras.distillation.DistillationLoss,) if hasattr(keras, "distillation") else ()
-
-
-class KerasDistillationLoss:
-    """Calls a `keras.distillation.DistillationLoss` as one of ours is called.
-
-    It sees all outputs, or the features that it names. What it returns is taken for the mean over a replica's examples,
-    and weighed with their share of the batch, so that one replica equals many. Weights cannot reach it.
+class Projectors(keras.layers.Layer):
+    """Holds the projectors of a Distiller's losses, which it trains and saves beside the student.
 
     Args:
-        loss: the loss, of Keras or of a user's own class.
+        terms: the terms whose losses have a `build` of their own.
+
+    Attributes:
+        shapes: the shapes that the losses are built for, (teacher's, student's) each; None before.
     """
 
-    def __init__(self, loss):
-        self.loss = loss
-        self.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(loss).__name__).lower()
-        self.teacher_layer_name = getattr(loss, "teacher_layer_name", None)
-        self.student_layer_name = getattr(loss, "student_layer_name", None)
-        self._warned = False
-        # Keras divides what its loss classes return by the number of replicas, but not what its functions return
-        self._divided = {
-            isinstance(one, keras.losses.Loss)
-            for one in keras.tree.flatten(getattr(loss, "loss", None))
-            if one is not None
-        } or {False}
+    def __init__(self, terms):
+        super().__init__(name="projections")
+        self._terms = tuple(terms)
+        self.projectors = []
+        self.shapes = None
 
-    def __call__(self, teacher_outputs, student_outputs, sample_weight=None):
-        """The loss of a batch."""
-        if sample_weight is not None and not self._warned:
-            self._warned = True
-            warnings.warn(
-                f"Weights of examples do not reach {self.name!r} of keras.distillation, which counts all alike. "
-                "Take the loss of keras_ls.distillation for that.",
-                stacklevel=2,
-            )
-        teacher_outputs = keras.tree.map_structure(_widened, teacher_outputs)
-        student_outputs = keras.tree.map_structure(_widened, student_outputs)
-        self.loss.validate_outputs(teacher_outputs, student_outputs)
-        value = K.convert_to_tensor(self.loss.compute_loss(teacher_outputs, student_outputs))
-        if len(value.shape) > 0 or num_replicas() == 1:
-            return value
-        if len(self._divided) > 1:
+    def build(self, shapes):
+        """Builds the losses.
+
+        Raises:
+            ValueError: for a loss that has a projector of another distiller, from whose training it would go on.
+        """
+        for term in self._terms:
+            if getattr(term.loss, "auto", False) and term.loss.projector is not None:
+                raise ValueError(
+                    f"Expected a new loss for every Distiller. Received: {term.name!r}, which has its projector from "
+                    'before. To share one on purpose, give the losses a layer of yours in place of projector="auto".'
+                )
+        self.shapes = [[_tuples(shape) for shape in pair] for pair in shapes]
+        for term, pair in zip(self._terms, self.shapes):
+            term.loss.build(*pair)
+            if term.loss.projector is not None:
+                self.projectors.append(term.loss.projector)
+
+    def build_for(self, from_teacher, from_student, names=None):
+        """Builds the losses for what a teacher and the student return, `(outputs, features)` each, the first time.
+
+        `names` are those of the outputs in a list.
+        """
+        if not self.built:
+            self.build([term.shapes(from_teacher, from_student, names) for term in self._terms])
+
+    def save_shapes(self, store):
+        """Writes the shapes into the `store` of a distiller's own variables."""
+        store[SHAPES] = np.frombuffer(json.dumps(self.shapes).encode(), "uint8")
+
+    def load_shapes(self, store):
+        """Builds the losses for the shapes that `save_shapes` wrote, if they were built by then."""
+        if SHAPES not in store.keys():  # noqa: SIM118, an entry of a file
             raise ValueError(
-                f"Expected `loss` of {self.name!r} to hold either loss objects or names of losses, as Keras scales the "
-                "one and not the other for several replicas. Received: both. Give objects for all."
+                "Expected weights with the shapes of the projectors. Received: a file without, of before. "
+                "Let one batch pass first (`distiller.evaluate(batch)`), so that they are built."
             )
-        if False in self._divided:
-            value = value / num_replicas()
-        return weigh_with_share(value, K.shape(keras.tree.flatten(student_outputs)[0])[0])
+        shapes = json.loads(np.asarray(store[SHAPES]).tobytes())
+        if shapes is not None:
+            self.build(shapes)
 
 
-def _widened(x):
-    # teacher and student may compute in different types
-    narrow = keras.backend.standardize_dtype(x.dtype) in ("float16", "bfloat16")
-    return K.cast(x, "float32") if narrow else x
+def _tuples(shape):
+    """A shape, or a list of them, in tuples: JSON knows lists alone."""
+    return [tuple(one) for one in shape] if any(isinstance(one, (list, tuple)) for one in shape) else tuple(shape)

@@ -54,6 +54,27 @@ def test_values_of_a_step():
     assert history["student_loss"] == pytest.approx([(WEIGHT * crossentropy(Y, z)).mean()], rel=1e-4)
 
 
+class Subclassed(keras.Model):
+    """Built by the first batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.hidden, self.head = keras.layers.Dense(6, name="hidden"), keras.layers.Dense(CLASSES)
+
+    def call(self, x):
+        return self.head(self.hidden(x))
+
+
+def test_the_optimizer_knows_a_projector_that_fit_has_built():
+    # without a student loss, for which Keras would run `compute_loss` before it builds the optimizer
+    losses = [LogitsDistillation(), FeatureDistillation("mse", "block/hidden", "hidden", projector="auto")]
+    distiller = Distiller(network(1, 9), Subclassed(), losses, student_loss_weight=0.0)
+    distiller.compile(keras.optimizers.SGD(0.1, momentum=0.9), jit_compile="auto" if BACKEND == "jax" else False)
+    gaps = distiller.fit(X, batch_size=21, epochs=20, verbose=0).history["feature_distillation"]
+    assert len(distiller.trainable_variables) == 6 and len(distiller.optimizer.variables) == 2 + 6
+    assert gaps[-1] < 0.5 * gaps[0]
+
+
 @pytest.fixture(scope="module")
 def plainly_trained():
     return trained(jit_compile=False)

@@ -90,7 +90,8 @@ def test_a_functional_student_of_rematerialized_layers():
         keras.utils.set_random_seed(0)
         with scope():
             hidden, logits = keras.layers.Dense(6, name="hidden"), keras.layers.Dense(CLASSES)
-        return keras.Sequential([keras.Input((4,)), hidden, logits]), hidden.kernel
+            norm = keras.layers.BatchNormalization()  # which has an argument `training`
+        return keras.Sequential([keras.Input((4,)), hidden, norm, logits]), hidden.kernel
 
     expected, loss = step(*student(contextlib.nullcontext), run_eagerly=True)
     got, got_loss = step(*student(lambda: keras.RematScope(mode="full")), run_eagerly=True)

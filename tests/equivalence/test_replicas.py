@@ -171,8 +171,8 @@ def test_distiller_fit_with_a_loss_of_keras(two_replicas):
     assert_same_runs(make, two_replicas)
 
 
-# on the logits, and between layers with a projector; tests/distillation/test_relation_loss.py trains on relations in a
-# batch. Every other loss is of one of these kinds, and `test_loss_gradient` has them all
+# on the logits, and between layers with a projector; tests/distillation/losses/test_relation_loss.py trains on the
+# relations in a batch. Every other loss is of one of these kinds, and `test_loss_gradient` has them all
 KINDS = {
     "logits": lambda: kls.distillation.LogitsDistillation(2.0),
     "features": lambda: kls.distillation.FeatureDistillation("mse", "maps", "maps", projector="auto"),

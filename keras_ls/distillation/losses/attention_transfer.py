@@ -6,6 +6,7 @@ from keras import ops as K
 from keras_ls.distillation.losses.distillation_loss import DistillationLoss, checked_layer_names
 from keras_ls.ops._backend import mean
 from keras_ls.ops._checks import check_same_shape, checked_positive
+from keras_ls.ops._types import Tensor
 from keras_ls.ops.features import attention_core
 
 
@@ -20,18 +21,11 @@ class AttentionTransfer(DistillationLoss):
     as here, takes the mean of the squares, times 10³. So weigh it with about 1000.
 
     Args:
-        teacher_layer_name: None for the teacher's output, a layer's name, a path through nested models such as
-            "encoder/block_2/conv", or a list of them, whose losses add up.
-        student_layer_name: of the student, likewise.
         power: p >= 1; below, zeros of a ReLU would have an infinite gradient.
-        reduction: "sum_over_batch_size" (default), "sum", "mean_with_sample_weight" or "none".
-        name: name of the loss, and of its log.
-        dtype: "float32" or "float64".
+        teacher_layer_name, student_layer_name, reduction, name, dtype: as in `DistillationLoss`.
 
     Call arguments:
-        - `y_true`: the teacher's features, or a list of them, one a layer name.
-        - `y_pred`: the student's, likewise.
-        - `sample_weight`: weights of the examples.
+        - `y_true`, `y_pred`: features `[N, ..., C]` of the teacher and of the student, or lists, one a layer name.
 
     Returns:
         Without unit, in [0, 2/P]; a scalar, or one value an example for `reduction="none"`. What a mask drops within an
@@ -55,18 +49,18 @@ class AttentionTransfer(DistillationLoss):
 
     def __init__(
         self,
-        teacher_layer_name=None,
-        student_layer_name=None,
-        power=2,
-        reduction="sum_over_batch_size",
-        name="attention_transfer",
-        dtype=None,
+        teacher_layer_name: str | list[str | None] | None = None,
+        student_layer_name: str | list[str | None] | None = None,
+        power: float = 2,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "attention_transfer",
+        dtype: str | None = None,
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.teacher_layer_name, self.student_layer_name = checked_layer_names(teacher_layer_name, student_layer_name)
         self.power = checked_positive("power", power)
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Per-example mean squared distances."""
         check_same_shape(
             y_true[..., 0],
@@ -77,7 +71,7 @@ class AttentionTransfer(DistillationLoss):
         y_true = K.cast(y_true, y_pred.dtype)
         return mean(K.square(attention_core(y_pred, self.power) - attention_core(y_true, self.power)), axis=-1)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """Constructor arguments, for serialisation."""
         return {
             **super().get_config(),

@@ -6,6 +6,7 @@ from keras import ops as K
 from keras_ls.distillation.losses.distillation_loss import DistillationLoss
 from keras_ls.losses.coefficient import Coefficient, number
 from keras_ls.ops._checks import check_same_shape, checked_positive
+from keras_ls.ops._types import Tensor
 from keras_ls.ops.divergences import binary_kl_core
 
 
@@ -23,9 +24,7 @@ class BinaryLogitsDistillation(DistillationLoss):
         temperature: T > 0, of the teacher.
         student_temperature: T_s > 0; None for T.
         scale_by_temperature: whether to multiply by T².
-        reduction: "sum_over_batch_size" (default), "sum", "mean_with_sample_weight" or "none".
-        name: name of the loss, and of its log.
-        dtype: "float32" or "float64".
+        reduction, name, dtype: as in `DistillationLoss`.
 
     Attributes:
         temperature: T, a `keras.Variable`, to assign to while training.
@@ -34,7 +33,6 @@ class BinaryLogitsDistillation(DistillationLoss):
     Call arguments:
         - `y_true`: the teacher's logits `[..., K]`, or `[N]` of one label.
         - `y_pred`: the student's, likewise.
-        - `sample_weight`: weights of the examples.
 
     Returns:
         Nats (times T²), summed over labels; a scalar, or one value an example for `reduction="none"`.
@@ -61,19 +59,19 @@ class BinaryLogitsDistillation(DistillationLoss):
 
     def __init__(
         self,
-        temperature=3.0,
-        student_temperature=None,
-        scale_by_temperature=True,
-        reduction="sum_over_batch_size",
-        name="binary_logits_distillation",
-        dtype=None,
+        temperature: float = 3.0,
+        student_temperature: float | None = None,
+        scale_by_temperature: bool = True,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "binary_logits_distillation",
+        dtype: str | None = None,
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.temperature = temperature
         self.student_temperature = student_temperature
         self.scale_by_temperature = bool(scale_by_temperature)
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Per-example divergences."""
         check_same_shape(y_true, y_pred)
         t = K.cast(self.temperature.value, y_pred.dtype)
@@ -83,7 +81,7 @@ class BinaryLogitsDistillation(DistillationLoss):
             divergences = K.sum(divergences, axis=-1)
         return t * t * divergences if self.scale_by_temperature else divergences
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """Constructor arguments, for serialisation."""
         return {
             **super().get_config(),

@@ -3,11 +3,12 @@
 import keras
 from keras import ops as K
 
+from keras_ls.distillation.losses.distillation_loss import check_classes
 from keras_ls.distillation.losses.relation_loss import RelationLoss
-from keras_ls.distillation.losses.single_logits import check_classes
 from keras_ls.losses.coefficient import Coefficient, number
 from keras_ls.ops._backend import mean, to_accumulation_dtype
 from keras_ls.ops._checks import check_same_shape, checked_non_negative, checked_positive
+from keras_ls.ops._types import Tensor
 from keras_ls.ops.divergences import softened
 from keras_ls.ops.relations import correlation_core
 
@@ -29,9 +30,7 @@ class CorrelationDistillation(RelationLoss):
         temperature: T > 0, of both.
         scale_by_temperature: whether to multiply by T², as the authors' code does.
         standardize: whether each logit vector first gets mean 0 and standard deviation 1.
-        reduction: "sum_over_batch_size" (default), "sum", "mean_with_sample_weight" or "none".
-        name: name of the loss, and of its log.
-        dtype: "float32" or "float64".
+        reduction, name, dtype: as in `DistillationLoss`.
 
     Attributes:
         beta: β, a `keras.Variable`, to assign to while training.
@@ -41,7 +40,6 @@ class CorrelationDistillation(RelationLoss):
     Call arguments:
         - `y_true`: the teacher's logits `[..., K]`.
         - `y_pred`: the student's logits `[..., K]`.
-        - `sample_weight`: weights of the examples.
 
     Returns:
         In [0, 2 T² (β + γ)]; a scalar, or one value an example for `reduction="none"`.
@@ -69,14 +67,14 @@ class CorrelationDistillation(RelationLoss):
 
     def __init__(
         self,
-        beta=1.0,
-        gamma=1.0,
-        temperature=1.0,
-        scale_by_temperature=True,
-        standardize=False,
-        reduction="sum_over_batch_size",
-        name="correlation_distillation",
-        dtype=None,
+        beta: float = 1.0,
+        gamma: float = 1.0,
+        temperature: float = 1.0,
+        scale_by_temperature: bool = True,
+        standardize: bool = False,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "correlation_distillation",
+        dtype: str | None = None,
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.beta = beta
@@ -85,13 +83,13 @@ class CorrelationDistillation(RelationLoss):
         self.scale_by_temperature = bool(scale_by_temperature)
         self.standardize = bool(standardize)
 
-    def without_dropped(self, y_true, y_pred, keep=None):
+    def without_dropped(self, y_true: Tensor, y_pred: Tensor, keep: Tensor = None) -> tuple:
         """As in every loss, for logits of one shape."""
         check_same_shape(K.convert_to_tensor(y_true), K.convert_to_tensor(y_pred))
         check_classes(repr(self.name), K.convert_to_tensor(y_pred), "the correlation within an example is 1 or -1")
         return super().without_dropped(y_true, y_pred, keep)
 
-    def call(self, teacher, student, weight):
+    def call(self, teacher: Tensor, student: Tensor, weight: Tensor) -> Tensor:
         """Values of the examples of the whole batch."""
         t, beta, gamma = (K.cast(v.value, weight.dtype) for v in (self.temperature, self.beta, self.gamma))
         p_t, p_s = (
@@ -102,7 +100,7 @@ class CorrelationDistillation(RelationLoss):
         losses = beta * between_classes + gamma * within_classes
         return t * t * losses if self.scale_by_temperature else losses
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """Constructor arguments, for serialisation."""
         return {
             **super().get_config(),

@@ -3,8 +3,7 @@
 import keras
 from keras import ops as K
 
-from keras_ls.distillation.losses.distillation_loss import DistillationLoss
-from keras_ls.distillation.losses.single_logits import check_classes
+from keras_ls.distillation.losses.distillation_loss import DistillationLoss, check_classes
 from keras_ls.losses.coefficient import Coefficient, number
 from keras_ls.ops._backend import argmax
 from keras_ls.ops._checks import (
@@ -15,6 +14,7 @@ from keras_ls.ops._checks import (
     checked_positive,
 )
 from keras_ls.ops._inputs import align_labels, checked_labels
+from keras_ls.ops._types import Tensor
 from keras_ls.ops._weights import is_not_ignored
 from keras_ls.ops.decoupling import decoupled_core
 
@@ -37,9 +37,7 @@ class DecoupledDistillation(DistillationLoss):
         standardize: whether each logit vector first gets mean 0 and standard deviation 1.
         ignore_class: integer label of examples that do not count, or None; for `target="label"`. The other losses
             compare teacher and student there all the same: give them a weight of 0.
-        reduction: "sum_over_batch_size" (default), "sum", "mean_with_sample_weight" or "none".
-        name: name of the loss, and of its log.
-        dtype: "float32" or "float64".
+        reduction, name, dtype: as in `DistillationLoss`.
 
     Attributes:
         alpha: α, a `keras.Variable`, to assign to while training.
@@ -49,7 +47,6 @@ class DecoupledDistillation(DistillationLoss):
     Call arguments:
         - `y_true`: the teacher's logits `[..., K]`.
         - `y_pred`: the student's logits `[..., K]`.
-        - `sample_weight`: weights of the examples.
         - `labels`: integers `[...]`, or one-hot `[..., K]`; for `target="label"`.
 
     Returns:
@@ -79,15 +76,15 @@ class DecoupledDistillation(DistillationLoss):
 
     def __init__(
         self,
-        alpha=1.0,
-        beta=8.0,
-        temperature=4.0,
-        target="label",
-        standardize=False,
-        ignore_class=None,
-        reduction="sum_over_batch_size",
-        name="decoupled_distillation",
-        dtype=None,
+        alpha: float = 1.0,
+        beta: float = 8.0,
+        temperature: float = 4.0,
+        target: str = "label",
+        standardize: bool = False,
+        ignore_class: int | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "decoupled_distillation",
+        dtype: str | None = None,
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.alpha = alpha
@@ -103,14 +100,14 @@ class DecoupledDistillation(DistillationLoss):
                 f"ignore_class={ignore_class}, target='teacher'. Give examples that do not count a weight of 0."
             )
 
-    def known(self, labels, y_pred):
+    def known(self, labels: Tensor, y_pred: Tensor) -> Tensor:
         """Where labels are others than `ignore_class`; dense ones are everywhere."""
         if self.ignore_class is None or labels is None:
             return None
         labels = align_labels(labels, y_pred)
         return is_not_ignored(labels, self.ignore_class) if len(labels.shape) < len(y_pred.shape) else None
 
-    def call(self, y_true, y_pred, labels=None):
+    def call(self, y_true: Tensor, y_pred: Tensor, labels: Tensor = None) -> Tensor:
         """Per-example weighted sums of the two divergences."""
         check_same_shape(y_true, y_pred)
         check_classes(repr(self.name), y_pred, "there are no other classes to decouple")
@@ -120,7 +117,7 @@ class DecoupledDistillation(DistillationLoss):
         target, others = decoupled_core(classes, y_true, y_pred, t, self.standardize)
         return t * t * (alpha * target + beta * others)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """Constructor arguments, for serialisation."""
         return {
             **super().get_config(),

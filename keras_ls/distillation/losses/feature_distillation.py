@@ -1,5 +1,7 @@
 """Distillation of intermediate features."""
 
+from collections.abc import Callable
+
 import keras
 from keras import ops as K
 
@@ -7,6 +9,7 @@ from keras_ls.distillation.losses.distillation_loss import DistillationLoss, che
 from keras_ls.distillation.losses.probability_losses import check_values
 from keras_ls.ops._backend import mean
 from keras_ls.ops._checks import check_same_shape
+from keras_ls.ops._types import Tensor
 from keras_ls.ops.features import cosine_core
 
 
@@ -27,9 +30,7 @@ class FeatureDistillation(DistillationLoss):
         student_layer_name: of the student, likewise.
         projector: r: None for none, "auto" for a `Dense` layer over the channels where the widths differ, or a layer of
             your own. It runs in inference mode.
-        reduction: "sum_over_batch_size" (default), "sum", "mean_with_sample_weight" or "none".
-        name: name of the loss, and of its log.
-        dtype: "float32" or "float64".
+        reduction, name, dtype: as in `DistillationLoss`.
 
     Attributes:
         projector: the layer, or None; of "auto", once it is built.
@@ -37,7 +38,6 @@ class FeatureDistillation(DistillationLoss):
     Call arguments:
         - `y_true`: the teacher's features `[N, ..., C]`.
         - `y_pred`: the student's features `[N, ..., C']`.
-        - `sample_weight`: weights of the examples.
 
     Returns:
         In the unit of `loss`; a scalar, or one value a position `[N, ...]` for `reduction="none"`.
@@ -63,13 +63,13 @@ class FeatureDistillation(DistillationLoss):
 
     def __init__(
         self,
-        loss="mse",
-        teacher_layer_name=None,
-        student_layer_name=None,
-        projector=None,
-        reduction="sum_over_batch_size",
-        name="feature_distillation",
-        dtype=None,
+        loss: str | Callable | keras.losses.Loss = "mse",
+        teacher_layer_name: str | None = None,
+        student_layer_name: str | None = None,
+        projector: keras.layers.Layer | str | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "feature_distillation",
+        dtype: str | None = None,
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.loss = loss
@@ -83,7 +83,7 @@ class FeatureDistillation(DistillationLoss):
         self.projector = None if self.auto else projector
         self.built = False
 
-    def build(self, teacher_shape, student_shape):
+    def build(self, teacher_shape: tuple, student_shape: tuple) -> None:
         """Makes the projector's variables for features of these shapes; once."""
         if self.built:
             if self.projector is not None and student_shape[-1] != self._width:
@@ -98,7 +98,7 @@ class FeatureDistillation(DistillationLoss):
         if self.projector is not None and not self.projector.built:
             self.projector.build(tuple(student_shape))
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Distances at each position."""
         if len(y_true.shape) < 2 or len(y_pred.shape) < 2:
             raise ValueError(
@@ -120,7 +120,7 @@ class FeatureDistillation(DistillationLoss):
         check_values(self.loss, y_true, y_pred)
         return self._distance(K.cast(y_true, y_pred.dtype), y_pred)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """Constructor arguments, for serialisation."""
         serialize = keras.saving.serialize_keras_object
         return {
@@ -132,7 +132,7 @@ class FeatureDistillation(DistillationLoss):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "FeatureDistillation":
         """With its loss and projector made anew."""
         config = dict(config)
         for part in ("loss", "projector"):

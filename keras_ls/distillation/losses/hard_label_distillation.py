@@ -3,11 +3,11 @@
 import keras
 from keras import ops as K
 
-from keras_ls.distillation.losses.distillation_loss import DistillationLoss
-from keras_ls.distillation.losses.single_logits import check_classes
+from keras_ls.distillation.losses.distillation_loss import DistillationLoss, check_classes
 from keras_ls.losses.coefficient import Coefficient, number
 from keras_ls.ops._backend import argmax
 from keras_ls.ops._checks import check_same_shape, checked_fraction
+from keras_ls.ops._types import Tensor
 from keras_ls.ops.crossentropy import crossentropy_core
 
 
@@ -20,9 +20,7 @@ class HardLabelDistillation(DistillationLoss):
 
     Args:
         label_smoothing: α in [0, 1), of the decision.
-        reduction: "sum_over_batch_size" (default), "sum", "mean_with_sample_weight" or "none".
-        name: name of the loss, and of its log.
-        dtype: "float32" or "float64".
+        reduction, name, dtype: as in `DistillationLoss`.
 
     Attributes:
         label_smoothing: α, a `keras.Variable`, to assign to while training.
@@ -30,7 +28,6 @@ class HardLabelDistillation(DistillationLoss):
     Call arguments:
         - `y_true`: the teacher's logits `[..., K]`.
         - `y_pred`: the student's logits `[..., K]`.
-        - `sample_weight`: weights of the examples.
 
     Returns:
         Nats; a scalar, or one value an example for `reduction="none"`. NaN where the teacher's logits hold NaN.
@@ -54,15 +51,15 @@ class HardLabelDistillation(DistillationLoss):
 
     def __init__(
         self,
-        label_smoothing=0.0,
-        reduction="sum_over_batch_size",
-        name="hard_label_distillation",
-        dtype=None,
+        label_smoothing: float = 0.0,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "hard_label_distillation",
+        dtype: str | None = None,
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.label_smoothing = label_smoothing
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Per-example cross-entropies."""
         check_same_shape(y_true, y_pred)
         check_classes(repr(self.name), y_pred, "the largest decides nothing")
@@ -71,6 +68,6 @@ class HardLabelDistillation(DistillationLoss):
         undecided = K.any(K.isnan(y_true), axis=-1)
         return K.where(undecided, K.full_like(losses, float("nan")), losses)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """Constructor arguments, for serialisation."""
         return {**super().get_config(), "label_smoothing": number(self.label_smoothing)}

@@ -2,10 +2,10 @@
 
 import keras
 
-from keras_ls.distillation.losses.distillation_loss import DistillationLoss
-from keras_ls.distillation.losses.single_logits import as_two_classes, check_classes
+from keras_ls.distillation.losses.distillation_loss import DistillationLoss, as_two_classes, check_classes
 from keras_ls.losses.coefficient import Coefficient, number
 from keras_ls.ops._checks import check_same_shape, checked_choice, checked_positive
+from keras_ls.ops._types import Tensor
 from keras_ls.ops.divergences import jensen_shannon_core, kl_core
 
 
@@ -26,9 +26,7 @@ class LogitsDistillation(DistillationLoss):
             "jensen_shannon" (of both with their mean: bounded by log 2, so that no example rules the batch).
         standardize: whether each logit vector first gets mean 0 and standard deviation 1, so that the student need not
             match the scale of the teacher's logits. Logits of -∞ have no standard deviation, and give NaN.
-        reduction: "sum_over_batch_size" (default), "sum", "mean_with_sample_weight" or "none".
-        name: name of the loss, and of its log.
-        dtype: "float32" or "float64".
+        reduction, name, dtype: as in `DistillationLoss`.
 
     Attributes:
         temperature: T, a `keras.Variable`, to assign to while training.
@@ -38,7 +36,6 @@ class LogitsDistillation(DistillationLoss):
         - `y_true`: the teacher's logits `[..., K]`; one logit z of a sigmoid (`[..., 1]` or `[N]`) counts as two
           classes with the logits `[0, z]`.
         - `y_pred`: the student's, likewise.
-        - `sample_weight`: weights of the examples.
 
     Returns:
         Nats (times T²); a scalar, or one value an example for `reduction="none"`.
@@ -66,14 +63,14 @@ class LogitsDistillation(DistillationLoss):
 
     def __init__(
         self,
-        temperature=3.0,
-        student_temperature=None,
-        scale_by_temperature=True,
-        divergence="forward_kl",
-        standardize=False,
-        reduction="sum_over_batch_size",
-        name="logits_distillation",
-        dtype=None,
+        temperature: float = 3.0,
+        student_temperature: float | None = None,
+        scale_by_temperature: bool = True,
+        divergence: str = "forward_kl",
+        standardize: bool = False,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "logits_distillation",
+        dtype: str | None = None,
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.temperature = temperature
@@ -82,7 +79,7 @@ class LogitsDistillation(DistillationLoss):
         self.divergence = checked_choice("divergence", divergence, ["forward_kl", "reverse_kl", "jensen_shannon"])
         self.standardize = bool(standardize)
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Per-example divergences."""
         check_same_shape(y_true, y_pred)
         if self.standardize:
@@ -99,7 +96,7 @@ class LogitsDistillation(DistillationLoss):
             divergence = jensen_shannon_core(y_true, y_pred, t, t_s, self.standardize)
         return t * t * divergence if self.scale_by_temperature else divergence
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """Constructor arguments, for serialisation."""
         return {
             **super().get_config(),

@@ -8,6 +8,7 @@ from keras_ls.distillation.losses.distillation_loss import DistillationLoss
 from keras_ls.losses.reduction import gather_over_replicas, own_share, reduce_over_replicas
 from keras_ls.ops._backend import accumulation_dtype
 from keras_ls.ops._tensors import as_weight
+from keras_ls.ops._types import Tensor
 from keras_ls.ops._weights import align_leading, mean_over_trailing, over_leading, zero_where_dropped
 
 
@@ -25,7 +26,7 @@ class RelationLoss(DistillationLoss):
 
     examples_are_vectors = False
 
-    def reduced(self, y_true, y_pred, sample_weight=None, labels=None):
+    def reduced(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor = None, labels: Tensor = None) -> Tensor:
         """The reduced loss."""
         teacher, student, keep = self.without_dropped(y_true, y_pred)
         axes = len(student.shape) - 1 if self.examples_are_vectors else 1

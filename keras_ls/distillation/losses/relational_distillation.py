@@ -7,6 +7,7 @@ from keras_ls.distillation.losses.distillation_loss import checked_layer_names
 from keras_ls.distillation.losses.relation_loss import RelationLoss
 from keras_ls.losses.coefficient import Coefficient, number
 from keras_ls.ops._checks import checked_non_negative
+from keras_ls.ops._types import Tensor
 from keras_ls.ops.relations import angle_core, distance_core
 
 
@@ -25,21 +26,14 @@ class RelationalDistillation(RelationLoss):
     Args:
         distance_weight: λ_D >= 0, or None to leave the distances out.
         angle_weight: λ_A >= 0, or None to leave the angles out.
-        teacher_layer_name: None for the teacher's output, a layer's name, a path through nested models such as
-            "encoder/block_2/conv", or a list of them, whose losses add up.
-        student_layer_name: of the student, likewise.
-        reduction: "sum_over_batch_size" (default), "sum", "mean_with_sample_weight" or "none".
-        name: name of the loss, and of its log.
-        dtype: "float32" or "float64".
+        teacher_layer_name, student_layer_name, reduction, name, dtype: as in `DistillationLoss`.
 
     Attributes:
         distance_weight: λ_D, a `keras.Variable`, to assign to while training, or None.
         angle_weight: λ_A, likewise.
 
     Call arguments:
-        - `y_true`: the teacher's features, or a list of them, one a layer name.
-        - `y_pred`: the student's, likewise.
-        - `sample_weight`: weights of the examples.
+        - `y_true`, `y_pred`: features `[N, ...]` of the teacher and of the student, or lists, one a layer name.
 
     Returns:
         Without unit; a scalar, or one value an example for `reduction="none"`: its mean over partners and pairs.
@@ -64,20 +58,20 @@ class RelationalDistillation(RelationLoss):
 
     def __init__(
         self,
-        distance_weight=25.0,
-        angle_weight=50.0,
-        teacher_layer_name=None,
-        student_layer_name=None,
-        reduction="sum_over_batch_size",
-        name="relational_distillation",
-        dtype=None,
+        distance_weight: float | None = 25.0,
+        angle_weight: float | None = 50.0,
+        teacher_layer_name: str | list[str | None] | None = None,
+        student_layer_name: str | list[str | None] | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "relational_distillation",
+        dtype: str | None = None,
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.distance_weight = distance_weight
         self.angle_weight = angle_weight
         self.teacher_layer_name, self.student_layer_name = checked_layer_names(teacher_layer_name, student_layer_name)
 
-    def call(self, teacher, student, weight):
+    def call(self, teacher: Tensor, student: Tensor, weight: Tensor) -> Tensor:
         """Values of the examples of the whole batch."""
         losses = K.zeros_like(weight)
         for share, error in ((self.distance_weight, distance_core), (self.angle_weight, angle_core)):
@@ -85,7 +79,7 @@ class RelationalDistillation(RelationLoss):
                 losses = losses + K.cast(share.value, weight.dtype) * error(teacher, student, weight)
         return losses
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """Constructor arguments, for serialisation."""
         return {
             **super().get_config(),

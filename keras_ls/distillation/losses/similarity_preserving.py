@@ -4,6 +4,7 @@ import keras
 
 from keras_ls.distillation.losses.distillation_loss import checked_layer_names
 from keras_ls.distillation.losses.relation_loss import RelationLoss
+from keras_ls.ops._types import Tensor
 from keras_ls.ops.relations import similarity_core
 
 
@@ -17,17 +18,10 @@ class SimilarityPreserving(RelationLoss):
     Pairs are over the whole batch, gathered over the replicas; an example of weight w counts w times.
 
     Args:
-        teacher_layer_name: None for the teacher's output, a layer's name, a path through nested models such as
-            "encoder/block_2/conv", or a list of them, whose losses add up.
-        student_layer_name: of the student, likewise.
-        reduction: "sum_over_batch_size" (default), "sum", "mean_with_sample_weight" or "none".
-        name: name of the loss, and of its log.
-        dtype: "float32" or "float64".
+        teacher_layer_name, student_layer_name, reduction, name, dtype: as in `DistillationLoss`.
 
     Call arguments:
-        - `y_true`: the teacher's features, or a list of them, one a layer name.
-        - `y_pred`: the student's, likewise.
-        - `sample_weight`: weights of the examples.
+        - `y_true`, `y_pred`: features `[N, ...]` of the teacher and of the student, or lists, one a layer name.
 
     Returns:
         Without unit; a scalar, or one value an example for `reduction="none"`: its row's share.
@@ -49,20 +43,20 @@ class SimilarityPreserving(RelationLoss):
 
     def __init__(
         self,
-        teacher_layer_name=None,
-        student_layer_name=None,
-        reduction="sum_over_batch_size",
-        name="similarity_preserving",
-        dtype=None,
+        teacher_layer_name: str | list[str | None] | None = None,
+        student_layer_name: str | list[str | None] | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "similarity_preserving",
+        dtype: str | None = None,
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.teacher_layer_name, self.student_layer_name = checked_layer_names(teacher_layer_name, student_layer_name)
 
-    def call(self, teacher, student, weight):
+    def call(self, teacher: Tensor, student: Tensor, weight: Tensor) -> Tensor:
         """Values of the examples of the whole batch."""
         return similarity_core(teacher, student, weight)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """Constructor arguments, for serialisation."""
         return {
             **super().get_config(),

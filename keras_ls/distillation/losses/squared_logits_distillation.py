@@ -2,9 +2,9 @@
 
 import keras
 
-from keras_ls.distillation.losses.distillation_loss import DistillationLoss
-from keras_ls.distillation.losses.single_logits import as_two_classes, check_classes
+from keras_ls.distillation.losses.distillation_loss import DistillationLoss, as_two_classes, check_classes
 from keras_ls.ops._checks import check_same_shape
+from keras_ls.ops._types import Tensor
 from keras_ls.ops.divergences import squared_error_core
 
 
@@ -19,15 +19,12 @@ class SquaredLogitsDistillation(DistillationLoss):
     Args:
         center: whether each logit vector first gets mean 0.
         standardize: whether each logit vector first gets mean 0 and standard deviation 1.
-        reduction: "sum_over_batch_size" (default), "sum", "mean_with_sample_weight" or "none".
-        name: name of the loss, and of its log.
-        dtype: "float32" or "float64".
+        reduction, name, dtype: as in `DistillationLoss`.
 
     Call arguments:
         - `y_true`: the teacher's logits `[..., K]`; one logit z of a sigmoid (`[..., 1]` or `[N]`) counts as two
           classes with the logits `[0, z]`.
         - `y_pred`: the student's, likewise.
-        - `sample_weight`: weights of the examples.
 
     Returns:
         Squared units of logits, summed over classes; a scalar, or one value an example for `reduction="none"`. Where a
@@ -52,17 +49,17 @@ class SquaredLogitsDistillation(DistillationLoss):
 
     def __init__(
         self,
-        center=False,
-        standardize=False,
-        reduction="sum_over_batch_size",
-        name="squared_logits_distillation",
-        dtype=None,
+        center: bool = False,
+        standardize: bool = False,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "squared_logits_distillation",
+        dtype: str | None = None,
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.center = bool(center)
         self.standardize = bool(standardize)
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Per-example half squared distances."""
         check_same_shape(y_true, y_pred)
         if self.standardize:
@@ -70,6 +67,6 @@ class SquaredLogitsDistillation(DistillationLoss):
         y_true, y_pred = as_two_classes(y_true), as_two_classes(y_pred)
         return squared_error_core(keras.ops.cast(y_true, y_pred.dtype), y_pred, self.center, self.standardize)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """Constructor arguments, for serialisation."""
         return {**super().get_config(), "center": self.center, "standardize": self.standardize}

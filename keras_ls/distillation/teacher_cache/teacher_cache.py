@@ -2,6 +2,9 @@
 
 import functools
 import math
+from collections.abc import Callable, Sequence
+
+import keras
 
 from keras_ls.batches import endless, is_endless
 from keras_ls.distillation.forward_pass import checked_inputs
@@ -13,6 +16,7 @@ from keras_ls.distillation.teacher_cache.writing import checked_logits, in_infer
 from keras_ls.files import local_path, one_writer, remove_unfinished
 from keras_ls.ops._checks import checked_choice, checked_class, checked_count, checked_positive
 from keras_ls.ops._logits import LogitsCheck
+from keras_ls.ops._types import Data, PathLike
 
 A_FUNCTION = "a function of x"  # which a manifest cannot hold
 IN_MEMORY = 2 << 30  # bytes; more than that is memory-mapped
@@ -52,7 +56,7 @@ class TeacherCache:
         ([[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]], {1.0: {'mean': 0.0, 'max': 0.0}})
     """
 
-    def __init__(self, directory, teacher=None):
+    def __init__(self, directory: PathLike, teacher: keras.Model | None = None):
         self.directory = local_path("directory", directory)
         self._teacher_inputs = None
         self._compared = set()  # shards whose SHA-256 was found right
@@ -72,26 +76,26 @@ class TeacherCache:
         )
 
     @property
-    def manifest(self):
+    def manifest(self) -> dict:
         """A dict of what the cache holds, as in its `manifest.json`."""
         return self._written().facts
 
     @property
-    def augmentation_seeds(self):
+    def augmentation_seeds(self) -> list[int | None]:
         """Seeds of the passes that are complete; `[None]` for a dataset without augmentation."""
         return self._written().seeds()
 
     @property
-    def num_classes(self):
+    def num_classes(self) -> int:
         """K."""
         return self.manifest["shape"][-1]
 
     @property
-    def kl_error(self):
+    def kl_error(self) -> dict[float, dict[str, float]]:
         """Temperature → `{"mean", "max"}` in nats: `KL(softmax(z / T) ‖ softmax(ẑ / T))`, ẑ the logits as restored."""
         return self._written().kl_error()
 
-    def check(self, teacher):
+    def check(self, teacher: keras.Model) -> None:
         """Raises `ValueError` when `teacher` is not, weight by weight, the one that the cache is of."""
         self._check_fingerprint(teacher_fingerprint(teacher))
 
@@ -105,18 +109,18 @@ class TeacherCache:
 
     def write(
         self,
-        teacher,
-        dataset,
-        augmentation_seeds=None,
-        batch_size=256,
-        dtype="float32",
-        top_k=None,
-        shard_size=16384,
-        temperatures=(1.0,),
-        dataset_name=None,
-        verbose=1,
-        teacher_inputs=None,
-    ):
+        teacher: keras.Model,
+        dataset: Data | Callable,
+        augmentation_seeds: list[int] | int | None = None,
+        batch_size: int = 256,
+        dtype: str = "float32",
+        top_k: int | None = None,
+        shard_size: int = 16384,
+        temperatures: Sequence[float] = (1.0,),
+        dataset_name: str | None = None,
+        verbose: int = 1,
+        teacher_inputs: str | Callable | None = None,
+    ) -> "TeacherCache":
         """Runs the teacher, in inference mode, over a dataset, once a seed; goes on where another call was stopped.
 
         A pass that is complete is not read again: only its first batch is compared with the dataset, where `join`
@@ -182,13 +186,20 @@ class TeacherCache:
                 write_pass(self._manifest, predict, view(), seed, verbose, teacher_inputs)
         return self
 
-    def verify(self):
+    def verify(self) -> None:
         """Compares every shard with its SHA-256 sum; raises `ValueError` for a truncated or corrupted one."""
         for one in self.manifest["passes"]:
             for shard in one["shards"]:
                 self._manifest.read_shard(shard, in_memory=False)
 
-    def join(self, dataset, augmentation_seed=None, verify=True, in_memory=None, teacher_inputs=None):
+    def join(
+        self,
+        dataset: Data,
+        augmentation_seed: int | None = None,
+        verify: bool = True,
+        in_memory: bool | None = None,
+        teacher_inputs: str | Callable | None = None,
+    ) -> Data:
         """Gives every example of a dataset what the teacher said of it, by its id.
 
         Args:
@@ -229,14 +240,14 @@ class TeacherCache:
 
     def epochs(
         self,
-        view,
-        augmentation_seeds=None,
-        batch_size=32,
-        shuffle_seed=0,
-        shuffle_buffer=None,
-        verify=True,
-        teacher_inputs=None,
-    ):
+        view: Callable,
+        augmentation_seeds: Sequence[int] | None = None,
+        batch_size: int = 32,
+        shuffle_seed: int | None = 0,
+        shuffle_buffer: int | None = None,
+        verify: bool = True,
+        teacher_inputs: str | Callable | None = None,
+    ) -> Data:
         """A training stream: for each seed its augmented dataset, shuffled, batched and joined, one after the other.
 
         `fit(stream, epochs=len(seeds), steps_per_epoch=math.ceil(N / batch_size))` then trains an epoch a seed.

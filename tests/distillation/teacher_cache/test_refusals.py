@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from keras_ls.distillation import TeacherCache
-from tests.distillation.caches import data, image_network, spoken, view, written
 from tests.distillation.networks import X, Y, network, teacher
+from tests.distillation.teacher_cache.caches import data, image_network, spoken, view, written
 
 REFUSED = tf.errors.InvalidArgumentError
 

@@ -9,8 +9,8 @@ import tensorflow as tf
 
 import keras_ls as kls
 from keras_ls.distillation import CachedTeacher, TeacherCache
-from tests.distillation.caches import IMAGES, data, image_network, spoken, view, weighted, written
 from tests.distillation.networks import WEIGHT, X, Y, kl, teacher
+from tests.distillation.teacher_cache.caches import IMAGES, data, image_network, spoken, view, weighted, written
 
 ORDERS = {
     "batch": lambda d, join: join(d.batch(8)),

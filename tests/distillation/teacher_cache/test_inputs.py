@@ -7,8 +7,8 @@ import tensorflow as tf
 
 import keras_ls as kls
 from keras_ls.distillation import CachedTeacher, Distiller, LogitsDistillation, TeacherCache
-from tests.distillation.caches import spoken, written
 from tests.distillation.networks import CLASSES, X, Y, kl, network
+from tests.distillation.teacher_cache.caches import spoken, written
 
 BOTH = {"large": np.repeat(X, 2, axis=1), "small": X}
 SEQUENCES = [[1, 2], [3], [1, 2, 3], [4], [2, 2, 2, 2], [1]]

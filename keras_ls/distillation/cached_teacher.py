@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_ls.ops._types import Tensor
+
 
 @keras.saving.register_keras_serializable(package="keras_ls")
 class CachedTeacher(keras.Model):
@@ -26,11 +28,11 @@ class CachedTeacher(keras.Model):
         [2.0, 0.5]
     """
 
-    def __init__(self, name="cached_teacher", **kwargs):
+    def __init__(self, name: str = "cached_teacher", **kwargs):
         super().__init__(name=name, **kwargs)
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs: dict) -> Tensor:
         """What the teacher said."""
         if not is_joined(inputs):
             raise ValueError(

@@ -6,8 +6,8 @@ import tensorflow as tf
 
 import keras_ls as kls
 from keras_ls.distillation import CachedTeacher, LogitsDistillation
-from tests.distillation.caches import image_network, view, weighted, written
 from tests.distillation.networks import assert_same_weights, network, teacher
+from tests.distillation.teacher_cache.caches import image_network, view, weighted, written
 
 pytestmark = pytest.mark.tensorflow
 SEEDS = [0, 1, 2]

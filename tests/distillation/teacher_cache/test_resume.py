@@ -13,8 +13,8 @@ import tensorflow as tf
 from keras_ls import files
 from keras_ls.distillation import TeacherCache
 from keras_ls.distillation.teacher_cache import writing
-from tests.distillation.caches import data, files_of, image_network, view, written
 from tests.distillation.networks import X, Y
+from tests.distillation.teacher_cache.caches import data, files_of, image_network, view, written
 
 SETTINGS = {"augmentation_seeds": [0, 1], "batch_size": 4, "shard_size": 8}
 # kills itself, as `kill -9` does, before the n-th time that a file gets its name
@@ -22,7 +22,7 @@ PROGRAM = """
 import os, signal, sys
 import keras
 from keras_ls.distillation import TeacherCache
-from tests.distillation.caches import view
+from tests.distillation.teacher_cache.caches import view
 
 folder, model, calls = sys.argv[1], sys.argv[2], int(sys.argv[3])
 rename = os.replace
