@@ -48,6 +48,13 @@ def calibration_callback(home, path):
     return any((home / "mine" / "calibration").iterdir())
 
 
+def exact_resume(home, path):
+    trained = model()
+    trained.compile("sgd", kls.losses.SmoothedCrossentropy())
+    trained.fit(X, np.arange(3), verbose=0, callbacks=[kls.callbacks.ExactResume(path)])
+    return any((home / "mine").glob("*-end.npz"))
+
+
 @functools.cache
 def recalibration():
     labels, logits = [0, 0, 0, 1] * 5 + [1, 1, 1, 0] * 5, [[2.0, 0.0]] * 20 + [[0.0, 2.0]] * 20
@@ -85,6 +92,7 @@ USES = {
     ("data.read_predictions", "path"): ("~/mine.csv", read_predictions),
     ("distillation.TeacherCache", "directory"): ("~/mine", teacher_cache),
     ("callbacks.CalibrationCallback", "log_dir"): ("~/mine", calibration_callback),
+    ("callbacks.ExactResume", "directory"): ("~/mine", exact_resume),
     ("studies.Store", "directory"): ("~/mine", lambda home, path: kls.studies.Store(path).directory == home / "mine"),
     ("studies.StudyResult.save", "path"): (
         "~/mine.json",

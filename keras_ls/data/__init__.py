@@ -5,12 +5,14 @@ import functools
 from keras_ls.data.augment import center_crop, random_crop_and_flip, random_shift
 from keras_ls.data.digits import NOISE, digits
 from keras_ls.data.prediction_file import read_predictions
+from keras_ls.data.shuffled_batches import ShuffledBatches
 from keras_ls.data.splits import PARTS, Splits
 from keras_ls.data.tfds_images import cifar10, mnist
 from keras_ls.ops._checks import checked_choice
 
 __all__ = [
     "DATASETS",
+    "ShuffledBatches",
     "Splits",
     "center_crop",
     "cifar10",

@@ -283,5 +283,7 @@ class Projectors(keras.layers.Layer):
 
 
 def _tuples(shape):
-    """A shape, or a list of them, in tuples: JSON knows lists alone."""
-    return [tuple(one) for one in shape] if any(isinstance(one, (list, tuple)) for one in shape) else tuple(shape)
+    """A shape, or a list of them, in tuples of numbers and None: JSON knows lists alone, JAX symbols for None."""
+    if any(isinstance(one, (list, tuple)) for one in shape):
+        return [_tuples(one) for one in shape]
+    return tuple(size if isinstance(size, int) else None for size in shape)
