@@ -12,9 +12,15 @@ with quiet_stderr():
 
     tf.constant(0)
 
-from benchmarks import calibration, distillation, import_time, losses
+from benchmarks import calibration, distillation, import_time, losses, resume
 
-ALL = {"import_time": import_time, "losses": losses, "calibration": calibration, "distillation": distillation}
+ALL = {
+    "import_time": import_time,
+    "losses": losses,
+    "calibration": calibration,
+    "distillation": distillation,
+    "resume": resume,
+}
 
 for name in sys.argv[1:] or ALL:
     if name not in ALL:

@@ -1,5 +1,6 @@
 """The command line, `keras-ls`."""
 
+import contextlib
 import hashlib
 import pathlib
 import sys
@@ -14,8 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 import keras_ls as kls
-from keras_ls.files import check_writable, printable
+from keras_ls.files import check_writable, one_writer, printable, remove_unfinished
 from keras_ls.ops._checks import checked_choice, checked_count
+from keras_ls.studies.engine.store import FOLDERS
 from keras_ls.studies.engine.study import LARGEST_SEED, MOST_BINS, MOST_FOLDS, MOST_RESAMPLES, MOST_SEEDS
 from keras_ls.terminal import (
     AS_IT_IS,
@@ -25,7 +27,7 @@ from keras_ls.terminal import (
     print_result,
     printed_warnings,
     progress_bar,
-    summary_of,
+    train_missing,
 )
 from keras_ls_launcher import stopped
 
@@ -117,16 +119,30 @@ def run(
     scope = kls.distribute.strategy(strategy)
     out = (out or pathlib.Path("runs") / size).expanduser()
     check_writable(out, [*(f"{study.name}.json" for study in chosen), "report.html"])
-    store = kls.studies.Store(out, scope)
-    for study in chosen:
-        result = summary_of(study, store)
-        result.save(out / f"{study.name}.json")
-        kls.studies.save_figures(result, out)
-        print_result(result)
-    with printed_warnings():
-        results = kls.studies.read_results(out)
-    path = kls.studies.write_report(results, out)
+    with _only_writer(out, scope):
+        store = kls.studies.Store(out, scope)
+        train_missing(chosen, store)
+        for study in chosen:
+            result = study.summarise(store)
+            result.save(out / f"{study.name}.json")
+            kls.studies.save_figures(result, out)
+            print_result(result)
+        with printed_warnings():
+            results = kls.studies.read_results(out)
+        path = kls.studies.write_report(results, out)
     print_line(f"Done in {time.monotonic() - started:.0f} s. Open ", (path, "bold"), " in a browser.")
+
+
+@contextlib.contextmanager
+def _only_writer(out, strategy):
+    """Holds the directory, and removes what killed runs have left there; the workers of one training share theirs."""
+    if isinstance(strategy, kls.distribute.MultiWorkerStrategy):
+        yield
+        return
+    with one_writer(out):
+        for folder in (out, *(out / name for name in FOLDERS)):
+            remove_unfinished(folder)
+        yield
 
 
 @app.command()

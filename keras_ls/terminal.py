@@ -6,7 +6,7 @@ import time
 import warnings
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -40,8 +40,10 @@ def progress_bar():
     columns = [
         TextColumn("{task.fields[study]}", style="bold", markup=False),
         BarColumn(),
-        MofNCompleteColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
         TimeElapsedColumn(),
+        TextColumn("left:"),
+        TimeRemainingColumn(),
         TextColumn("{task.description}", markup=False),
     ]
     return Progress(*columns, console=console)
@@ -67,23 +69,43 @@ class StepLines:
         console.print(f"{self._study}: {i}/{self._total} {step}: {what}", soft_wrap=True, highlight=False)
 
 
-def summary_of(study, store):
-    """Does what a study still lacks, with its progress, and returns its `StudyResult`."""
-    trainings = list(dict.fromkeys(study.trainings()))
-    finished = 0
+def train_missing(studies, store):
+    """Does what the studies still lack, with one bar for all of it, which tells the time left.
+
+    Args:
+        studies: `Study` objects.
+        store: a `Store`.
+    """
+    missing = {t: study.name for study in reversed(studies) for t in study.trainings() if not store.has(t)}
+    total, count = sum(training.work for training in missing), len(missing)
+    started = last = time.monotonic()
     with progress_bar() as bar:
-        task = bar.add_task("", total=len(trainings), study=study.name)
+        task = bar.add_task("", total=total or 1, study="training")
+        done = work = numbered = 0
 
         def progress(share):
-            bar.update(task, completed=finished + share)
+            bar.update(task, completed=done + share * work)
 
-        for i, (training, done) in enumerate(study.run(store, progress)):
-            finished = i
-            bar.update(task, completed=i, description=("read " if done else "train ") + training.name)
-            if not console.is_terminal and not done and i % 5 == 0:
-                console.print(f"{study.name}: {i}/{len(trainings)} {training.name}", soft_wrap=True, highlight=False)
-        bar.update(task, completed=len(trainings), description="done")
-    return study.summarise(store)
+        for study in studies:
+            for training, _ in study.run(store, progress):
+                done, work = done + work, training.work if missing.pop(training, None) else 0
+                if not work:
+                    continue
+                numbered += 1
+                what = f"{numbered}/{count} {training.name}"
+                bar.update(task, completed=done, description=what)
+                now = time.monotonic()
+                if not console.is_terminal and (numbered == 1 or now - last >= SECONDS_BETWEEN_LINES):
+                    last = now
+                    left = f", {_duration((now - started) * (total - done) / done)} left" if done else ""
+                    console.print(f"{study.name}: {what}{left}", soft_wrap=True, highlight=False)
+        bar.update(task, completed=total or 1, description="done")
+
+
+def _duration(seconds):
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}"
 
 
 def print_result(result):

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from keras_ls.cli import main
+from keras_ls.files import one_writer
 
 COMMAND = str(pathlib.Path(sys.executable).parent / "keras-ls")
 
@@ -109,3 +110,19 @@ def test_bad_input_in_a_process_of_its_own(tmp_path):
     assert process.returncode == 2
     assert process.stderr.startswith("Error: Expected `study` to be one of") and process.stdout == ""
     assert not (tmp_path / "out").exists()
+
+
+def test_one_run_at_a_time_in_a_directory(tmp_path, monkeypatch, capsys):
+    with one_writer(tmp_path):
+        assert in_process(monkeypatch, "run", "calibration", "--seeds", 1, "--out", tmp_path) == 2
+    message = " ".join(capsys.readouterr().err.split())
+    assert "Expected one writer at a time" in message and "Wait until it is done" in message
+
+
+def test_what_a_killed_run_left_half_written_is_removed(finished, monkeypatch):
+    out, _ = finished
+    left = [out / ".123-calibration.json", out / "models" / ".123-half.keras"]
+    for path in left:
+        path.write_text("")
+    assert in_process(monkeypatch, "run", "calibration", "--seeds", 2, "--out", out) == 0
+    assert not any(path.exists() for path in left)

@@ -43,10 +43,11 @@ class DataPosition:
         self._iterator = iterator
         self._steps = iterator._enumerate_iterator
         self.first_epoch = self.first_batch = None
-        self._batches = getattr(iterator.data_adapter, "py_dataset", None)
+        adapter = iterator.data_adapter
+        self._batches = getattr(adapter, "py_dataset", getattr(adapter, "_dataset", None))
         if hasattr(self._batches, "seek"):
             # Keras would shuffle the batches of a PyDataset once more
-            for shuffling in filter(None, (iterator.data_adapter, iterator.data_adapter.enqueuer)):
+            for shuffling in filter(None, (adapter, getattr(adapter, "enqueuer", None))):
                 shuffling.shuffle = False
         else:
             self._batches = None

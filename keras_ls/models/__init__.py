@@ -1,6 +1,7 @@
 """Networks of the studies."""
 
 from keras_ls.models.alexnet import alexnet
+from keras_ls.models.flops import flops
 from keras_ls.models.image_standardization import ImageStandardization
 from keras_ls.models.local_response_normalization import LocalResponseNormalization
 from keras_ls.models.mlp import mlp
@@ -14,6 +15,7 @@ __all__ = [
     "PaddedShortcut",
     "alexnet",
     "final_dense",
+    "flops",
     "mlp",
     "penultimate",
     "resnet",

@@ -14,8 +14,11 @@ DEFAULTS = {
     "small": {"datasets": ("mnist", "cifar10"), "seeds": (0, 1, 2)},
     "paper": {"datasets": ("mnist",), "seeds": (0, 1, 2, 3, 4)},
 }
-# MNIST: passes over the data, and the images that they pass over
-PAIRS = {"tiny": (10, 5_000), "small": (30, None), "paper": (100, None)}
+PAIRS = {  # MNIST
+    "tiny": {"epochs": 10, "examples": 5_000},
+    "small": {"epochs": 30},
+    "paper": {"epochs": 100, "with_calibration": True},
+}
 DIGITS = {
     "teacher": {"widths": (256, 256)},
     "student": {"widths": (16,), "epochs": 80, "learning_rate": 0.1},
@@ -85,8 +88,7 @@ class DistillationStudy(Study):
 
     def _experiment(self, dataset):
         if dataset == "mnist":
-            epochs, examples = PAIRS[self.size]
-            return TeacherPairs(dataset, self.seeds, **{"epochs": epochs, "examples": examples, **self.settings})
+            return TeacherPairs(dataset, self.seeds, **{**PAIRS[self.size], **self.settings})
         defaults = CIFAR10 if dataset == "cifar10" else DIGITS
         return SmoothingCurves(dataset, self.seeds, **{**defaults, **self.settings})
 

@@ -32,7 +32,8 @@ class TeacherPairs:
         dataset: name of the dataset.
         seeds: one run of everything for each.
         epochs: passes over the data, for teachers and students.
-        examples: the first so many of the training split; None for all.
+        examples: how many of the training split, the first ones; None for all.
+        with_calibration: whether the calibration split is trained on, too: MNIST's 60,000 images.
         label_smoothing: α of the smoothed teacher.
         teacher_widths: hidden layers of the teachers.
         dropout: of the teachers.
@@ -45,6 +46,7 @@ class TeacherPairs:
     seeds: tuple
     epochs: int
     examples: int | None = None
+    with_calibration: bool = False
     label_smoothing: float = 0.1
     teacher_widths: tuple = (1200, 1200)
     dropout: float = 0.5
@@ -61,6 +63,7 @@ class TeacherPairs:
         shared = Training(
             self.dataset,
             examples=self.examples,
+            with_calibration=self.with_calibration,
             epochs=self.epochs,
             batch_size=128,
             optimizer="adam",
@@ -95,7 +98,7 @@ class TeacherPairs:
             for name in PAPER
         )
         splits = data.load(self.dataset)
-        count, tests = len(splits.train[1][: self.examples]), len(splits.test[1])
+        count, tests = networks[ALONE].num_examples, len(splits.test[1])
         return (
             Table(
                 title=f"Students of hard and smoothed teachers on {splits.source}",

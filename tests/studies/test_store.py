@@ -10,7 +10,9 @@ from keras_ls import data
 from keras_ls.data.splits import PARTS
 from keras_ls.files import one_writer, remove
 from keras_ls.studies import Store, Training
-from keras_ls.studies.engine import training
+from keras_ls.studies.engine import store as store_module
+from keras_ls.studies.engine import trainer, training
+from keras_ls.studies.engine.pipeline import training_batches
 
 TEACHER = Training("digits-noise", (8,), epochs=2)
 STUDENT = Training("digits-noise", (4,), epochs=2, teacher=TEACHER, temperature=2.0)
@@ -80,13 +82,13 @@ def test_a_student_learns_from_what_its_teacher_says_to_the_same_images(first, t
     monkeypatch.setitem(data.DATASETS, "digits-images", images)
     student = dataclasses.replace(student, teacher=dataclasses.replace(TEACHER, dataset="digits-images"))
     store = Store(tmp_path)
-    teacher, seen = store.model(student.teacher), list(student.batches(store.teacher_cache(student)))
+    teacher, seen = store.model(student.teacher), list(training_batches(student, store.teacher_cache(student)))
     assert sum(len(y) for _, y in seen) == 2 * 700
     for x, _ in seen:
         np.testing.assert_allclose(teacher(x["inputs"]), x["teacher_outputs"], atol=1e-5)
     moved = {image.tobytes() for x, _ in seen for image in x["inputs"].numpy()}
     assert (len(moved) > 1000) == bool(change)  # two epochs of 700 images, each shifted anew
-    for (joined, y), (x, labels) in zip(seen, student.batches()):
+    for (joined, y), (x, labels) in zip(seen, training_batches(student)):
         np.testing.assert_array_equal(joined["inputs"], x)
         np.testing.assert_array_equal(y, labels)
 
@@ -307,7 +309,54 @@ def test_errors_of_writing_a_cache_remove_nothing(cached, monkeypatch):
         raise ValueError("of the teacher's own")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Training, "write_cache", fails)
+        patch.setattr(store_module, "write_teacher_cache", fails)
         with pytest.raises(ValueError, match="of the teacher's own"):
             store.teacher_cache(STUDENT)
     assert content_of(directory) == whole
+
+
+@pytest.mark.parametrize("change", [{}, {"shift": 1, "dropout": 0.5, "loss": "online"}], ids=["student", "augmented"])
+def test_a_long_training_that_is_killed_goes_on_within(first, tmp_path, monkeypatch, change):
+    monkeypatch.setattr(trainer, "LONG", 1)
+    monkeypatch.setattr(trainer, "CHECKPOINT_EVERY", "100 steps")
+    monkeypatch.setitem(data.DATASETS, "digits-images", images)
+    long = dataclasses.replace(TEACHER if change else STUDENT, epochs=40, **change)
+    if change:
+        long = dataclasses.replace(long, dataset="digits-images")
+    whole = Store(tmp_path / "whole").model(long).get_weights()
+    assert not any((tmp_path / "whole" / "checkpoints").iterdir())  # what is done needs none
+
+    def die(share):
+        if share > 0.6:
+            raise KeyboardInterrupt
+
+    Store(tmp_path / "killed").model(TEACHER)
+    with pytest.raises(KeyboardInterrupt):
+        Store(tmp_path / "killed").model(long, die)
+    told = []
+    resumed = Store(tmp_path / "killed").model(long, told.append)
+    assert min(told) > 0.6  # 438 steps, of which 200 were done
+    for ours, theirs in zip(resumed.get_weights(), whole, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_order_is_that_of_shuffled_batches():
+    student = dataclasses.replace(STUDENT, batch_size=100, seed=3)  # 7 batches an epoch
+    batches = data.ShuffledBatches(*student.examples_seen, batch_size=100, seed=3)
+    expected = []
+    for epoch in range(2):
+        batches.seek(epoch)
+        expected += [batches[i] for i in range(7)]
+    dataset = training_batches(student)
+    for start in (0, 9):
+        dataset.seek(0, start)
+        for found, (x, y) in zip(dataset, expected[start:], strict=True):
+            np.testing.assert_array_equal(found[0], x)
+            np.testing.assert_array_equal(found[1], y)
+
+
+def test_training_with_the_calibration_split():
+    both = dataclasses.replace(STUDENT, with_calibration=True)
+    splits = data.load("digits-noise")
+    assert both.num_examples == len(splits.train[1]) + len(splits.calibration[1]) == len(both.examples_seen[1])
+    np.testing.assert_array_equal(both.examples_seen[0][-1], splits.calibration[0][-1])

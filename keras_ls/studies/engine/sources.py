@@ -6,7 +6,8 @@ import importlib.metadata
 import pathlib
 
 PACKAGE = pathlib.Path(__file__).parents[2]
-TRAINING = ("ops", "losses", "models", "data", "studies/engine/training.py", "studies/engine/compared_losses.py")
+ENGINE = tuple(f"studies/engine/{name}.py" for name in ("training", "pipeline", "trainer", "compared_losses"))
+TRAINING = ("ops", "losses", "models", "data", *ENGINE)
 TEACHING = ("distillation",)
 
 

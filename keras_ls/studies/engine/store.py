@@ -12,8 +12,11 @@ from keras_ls import data, models
 from keras_ls.data.splits import PARTS
 from keras_ls.distillation import TeacherCache
 from keras_ls.files import local_path, one_writer, remove, write_beside
+from keras_ls.studies.engine.pipeline import write_teacher_cache
 
 FOLDERS = ("models", "predictions", "features", "teacher_caches")
+CHECKPOINTS = "checkpoints"  # of trainings under way
+KEPT = 32  # of the networks, predictions and caches that are in memory, each
 BATCH = 1000  # examples a forward pass: a convolution of a whole dataset would not fit
 
 
@@ -78,7 +81,7 @@ class Store:
             raise OSError(
                 f"Expected a directory that can be written. Received: {self.directory} ({error.strerror})."
             ) from error
-        self._models, self._predictions, self._caches = {}, {}, {}
+        self._models, self._predictions, self._caches = _Latest(), _Latest(), _Latest()
 
     def has(self, training):
         """Whether this training is done."""
@@ -97,8 +100,11 @@ class Store:
             if network is None:
                 self._warn_of_other_code(training)
                 cache = None if training.teacher is None else self.teacher_cache(training, progress)
-                network = training.run(cache, self.strategy, progress)
+                checkpoints = self.directory / CHECKPOINTS / path.stem
+                network = training.run(cache, self.strategy, progress, checkpoints)
                 write_beside(path, network.save)
+                if checkpoints.exists():
+                    remove(checkpoints)
             self._models[training] = network
         return self._models[training]
 
@@ -120,7 +126,7 @@ class Store:
             with one_writer(path):
                 _read(path, lambda p: _check_cache(p, teacher), _empty)
             # what this raises is no sign of damage: nothing is removed
-            self._caches[cached] = training.write_cache(TeacherCache(path), teacher)
+            self._caches[cached] = write_teacher_cache(training, TeacherCache(path), teacher)
         return self._caches[cached]
 
     def _logits(self, training, progress):
@@ -160,6 +166,15 @@ class Store:
         settings = path.stem.rpartition("-")[0]
         if not path.exists() and any(path.parent.glob(f"{settings}-*.keras")):
             warnings.warn(f"{training.name} was made by other code or versions: it is trained again.", stacklevel=3)
+
+
+class _Latest(dict):
+    """A dictionary that forgets what came first, beyond `KEPT` entries."""
+
+    def __setitem__(self, key, value):
+        super().__setitem__(key, value)
+        while len(self) > KEPT:
+            del self[next(iter(self))]
 
 
 def _in_batches(network, x):

@@ -7,20 +7,14 @@ import json
 import math
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_ls import data, models
-from keras_ls.distillation import CachedTeacher, Distiller, LogitsDistillation, SquaredLogitsDistillation
-from keras_ls.losses import OnlineLabelSmoothing
 from keras_ls.ops._checks import checked_choice, checked_count, checked_fraction, checked_positive
 from keras_ls.studies.engine.compared_losses import COMPARED_LOSSES
 from keras_ls.studies.engine.sources import sources_hash
-
-# function of the temperature → what a student takes from its teacher
-MATCHING = {
-    "softened": lambda T: LogitsDistillation(T, student_temperature=1, scale_by_temperature=False),
-    "squared": lambda T: SquaredLogitsDistillation(),
-}
+from keras_ls.studies.engine.trainer import MATCHING, train
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +27,8 @@ class Training:
         dropout: rate after each of them.
         network: "mlp" or "alexnet".
         width: of the network "alexnet", as a multiple of the paper's.
-        examples: the first so many of the training split; None for all.
+        examples: how many of the training split, the first ones; None for all.
+        with_calibration: whether it trains on the calibration split, too, on which nothing can be fitted then.
         crop: images are cropped to so many pixels, at random and mirrored half of the time in training, the middle
             elsewhere; None for whole images.
         shift: training images move by up to so many pixels up, down, left and right; None for none.
@@ -58,6 +53,7 @@ class Training:
     network: str = "mlp"
     width: float = 1.0
     examples: int | None = None
+    with_calibration: bool = False
     crop: int | None = None
     shift: int | None = None
     loss: str = "smoothed"
@@ -111,7 +107,7 @@ class Training:
         splits = data.load(self.dataset)
         crops = f", crops of {self.crop} pixels" if self.crop else ""
         return (
-            f"{splits.source}: {self.about_network()}, {len(self.part('train')[1]):,} training images{crops}, "
+            f"{splits.source}: {self.about_network()}, {self.num_examples:,} training images{crops}, "
             f"{self.epochs} epochs, {len(splits.calibration[1]):,} for T, {len(splits.test[1]):,} to test."
         )
 
@@ -137,70 +133,13 @@ class Training:
         }
         return f"{_hash({'training': dataclasses.asdict(self), 'data': fingerprint})}-{_hash(made_by)}"
 
-    def run(self, cache=None, strategy=None, progress=None):
-        """Trains and returns the network.
-
-        Args:
-            cache: a `TeacherCache` that `write_cache` has written, where `self.teacher` names a teacher.
-            strategy: a `tf.distribute` strategy, or None.
-            progress: called now and then with the share of the training that is done, or None.
-
-        Returns:
-            A `keras.Model`, not compiled.
-        """
-        step = _compiled(_without_seed(self), strategy or tf.distribute.get_strategy())
-        keras.utils.set_random_seed(self.seed)
-        network = self.build()
-        step.student.set_weights(network.get_weights())
-        for state, start in zip(_seed_states(step.student), _seed_states(network)):  # of dropout
-            state.assign(start)
-        if isinstance(step.trainer.loss, OnlineLabelSmoothing):
-            step.trainer.loss.reset()
-        for variable, value in zip(step.trainer.optimizer.variables, step.optimizer_start):
-            variable.assign(value)
-        # one long epoch: at this size Keras's own work between epochs takes longer than the epochs
-        callbacks = [] if progress is None else [_Progress(progress, self.steps)]
-        step.trainer.fit(self.batches(cache).prefetch(2), shuffle=False, verbose=0, callbacks=callbacks)
-        network.set_weights(step.student.get_weights())
-        return network
-
-    def batches(self, cache=None):
-        """Batches `(x, y)` of all epochs in the order of training, the same each time; joined with a `TeacherCache`."""
-        batches = self._stream().batch(self.batch_size)
-        if cache is None:
-            return batches.map(lambda i, example: example)
-        return cache.join(batches, self.seed if self.augmented else None)
-
-    def write_cache(self, cache, teacher):
-        """Asks a teacher about all that a student sees in this training, each thing once; returns the cache."""
-        settings = {"batch_size": 1000, "shard_size": 100_000, "verbose": 0}
-        if not self.augmented:
-            return cache.write(teacher, self._examples().enumerate(), **settings)
-        # a stream made anew each time, as a shuffled one goes on to another order when it is read again
-        return cache.write(teacher, lambda seed: self._stream(), [self.seed], **settings)
-
-    def _examples(self):
-        x, y = data.load(self.dataset).train
-        return tf.data.Dataset.from_tensor_slices((x[: self.examples], y[: self.examples]))
-
-    def _stream(self):
-        """`(id, (x, y))` of all epochs; ids number the images, or, where these are augmented, what becomes of them."""
-        count = len(data.load(self.dataset).train[1][: self.examples])
-        tf.random.set_seed(self.seed)  # of which the order depends, too
-        if not self.augmented:
-            return self._examples().enumerate().shuffle(count, seed=self.seed).repeat(self.epochs)
-        stream = self._examples().shuffle(count, seed=self.seed).repeat(self.epochs).enumerate()
-        for augment, size in ((data.random_crop_and_flip, self.crop), (data.random_shift, self.shift)):
-            if size is not None:
-                change = augment(size, self.seed)
-                stream = stream.map(
-                    lambda i, example, change=change: (i, change(i, example)), num_parallel_calls=tf.data.AUTOTUNE
-                )
-        return stream
+    def run(self, cache=None, strategy=None, progress=None, checkpoints=None):
+        """Trains and returns the network; see `trainer.train`."""
+        return train(self, cache, strategy, progress, checkpoints)
 
     def cached(self):
         """What its `TeacherCache` depends on: a training with that, and all else at its default."""
-        kept = ("dataset", "examples", "crop", "shift", "teacher")
+        kept = ("dataset", "examples", "with_calibration", "crop", "shift", "teacher")
         if self.augmented:
             kept += ("epochs", "seed")
         return Training(**{name: getattr(self, name) for name in kept})
@@ -221,68 +160,40 @@ class Training:
         return models.mlp(shape, splits.num_classes, self.widths, self.dropout)
 
     @property
+    def examples_seen(self):
+        """`(x, y)` of the images that it trains on, before any crop."""
+        splits = data.load(self.dataset)
+        x, y = (part[: self.examples] for part in splits.train)
+        if not self.with_calibration:
+            return x, y
+        return tuple(np.concatenate(pair) for pair in zip((x, y), splits.calibration))
+
+    @property
+    def num_examples(self):
+        """How many images it trains on."""
+        splits = data.load(self.dataset)
+        return len(splits.train[1][: self.examples]) + self.with_calibration * len(splits.calibration[1])
+
+    @property
+    def work(self):
+        """FLOPs of the training, about: three forward passes of every image."""
+        kept = ("dataset", "network", "widths", "width", "dropout", "crop")
+        return 3 * self.epochs * self.num_examples * _flops(Training(**{name: getattr(self, name) for name in kept}))
+
+    @property
     def steps_per_epoch(self):
-        """Batches in a pass over the training split."""
-        return max(1, len(data.load(self.dataset).train[1][: self.examples]) // self.batch_size)
+        """Batches in a pass over the training images."""
+        return max(1, self.num_examples // self.batch_size)
 
     @property
     def steps(self):
         """Batches in all."""
-        return math.ceil(self.epochs * len(data.load(self.dataset).train[1][: self.examples]) / self.batch_size)
+        return math.ceil(self.epochs * self.num_examples / self.batch_size)
 
 
-class _Progress(keras.callbacks.Callback):
-    def __init__(self, progress, steps):
-        super().__init__()
-        self.progress, self.steps = progress, steps
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.progress(min(1.0, (batch + 1) / self.steps))  # Keras counts a last execution as a whole one
-
-
-@dataclasses.dataclass(frozen=True)
-class _Step:
-    """A compiled training step: seeds of one training share it, as tracing takes longer than a tiny training."""
-
-    trainer: keras.Model
-    student: keras.Model
-    optimizer_start: tuple
-
-
-@functools.cache
-def _compiled(training, strategy):
-    with strategy.scope():
-        trainer = student = training.build()
-        make = COMPARED_LOSSES[training.loss].make
-        loss = make(student.output_shape[-1], training.steps_per_epoch, training.label_smoothing)
-        if training.teacher is not None:
-            matching = MATCHING[training.matching](training.temperature)
-            trainer = Distiller(CachedTeacher(), student, matching, student_loss_weight=training.label_share)
-            loss = loss if training.label_share else None
-        rate, steps = training.learning_rate, training.epochs * training.steps_per_epoch
-        if training.decay == "cosine":
-            rate = keras.optimizers.schedules.CosineDecay(rate, steps)
-        elif training.decay == "linear":
-            rate = keras.optimizers.schedules.PolynomialDecay(rate, steps, end_learning_rate=0.0)
-        if training.optimizer == "adam":
-            optimizer = keras.optimizers.Adam(rate)
-        else:
-            optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
-        optimizer.build(trainer.trainable_variables)
-        # many steps a call, which TensorFlow cannot do over replicas; no XLA: it would compile longer than it runs
-        steps = 100 if strategy.num_replicas_in_sync == 1 else 1
-        trainer.compile(optimizer, loss, steps_per_execution=steps, jit_compile=False)
-    return _Step(trainer, student, tuple(variable.numpy() for variable in optimizer.variables))
-
-
-def _seed_states(network):
-    weights = {id(variable) for variable in network.weights}
-    return [v for v in network.variables if id(v) not in weights and "seed_generator" in v.path]
-
-
-def _without_seed(training):
-    teacher = training.teacher and _without_seed(training.teacher)
-    return dataclasses.replace(training, seed=0, teacher=teacher)
+@functools.lru_cache(maxsize=64)
+def _flops(training):
+    return models.flops(training.build())
 
 
 def _hash(facts):
