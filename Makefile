@@ -2,10 +2,13 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+# each begins at its end of the list, so that what a module sets up is set up once, and takes from the other at last
+WORKERS = -n 2 --dist worksteal
 # pip passes on setuptools' general advice on editable installations as if it were a warning
 PIP = PYTHONWARNINGS="ignore:Editable installation" $(BIN)/python -m pip install --quiet --disable-pip-version-check
 BACKEND_TESTS = $(foreach room,ops losses metrics,tests/$(room) keras_ls/$(room)) tests/equivalence tests/test_evaluation.py tests/test_repr.py \
-	tests/test_without_tensorflow.py
+	tests/test_without_tensorflow.py tests/distillation/test_distiller_modes.py \
+	tests/callbacks/test_exact_resume.py::test_killed_trainings_end_as_undisturbed_ones
 
 .PHONY: help study test test-backends lint bench docs saved_models clean
 
@@ -23,11 +26,11 @@ study: $(VENV)/.study
 	$(BIN)/keras-ls run accuracy projection calibration distillation --size tiny
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest $(WORKERS)
 
 test-backends: $(VENV)/.test-backends
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 $(BACKEND_TESTS)
-	KERAS_BACKEND=torch $(BIN)/python -m pytest -n 2 $(BACKEND_TESTS)
+	KERAS_BACKEND=jax $(BIN)/python -m pytest $(WORKERS) $(BACKEND_TESTS)
+	KERAS_BACKEND=torch $(BIN)/python -m pytest $(WORKERS) $(BACKEND_TESTS)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -4,9 +4,18 @@
 """
 
 import os
+import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
+if os.environ.get("KERAS_BACKEND") == "jax" and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    # what one worker of pytest-xdist has compiled the other reads: they inherit the variables
+    shared = tempfile.TemporaryDirectory(prefix="keras_ls-jax-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = shared.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+    # each program runs once or twice: to optimise it takes longer than it saves
+    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import keras
 import pytest
@@ -31,6 +40,24 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.skip(reason=f"is about {marker} itself; the backend is {BACKEND}"))
         if item.get_closest_marker("float64") and BACKEND == "jax":
             item.add_marker(pytest.mark.skip(reason="needs float64, which JAX has not by default"))
+        if item.get_closest_marker("slow_on_jax") and BACKEND == "jax":
+            item.add_marker(pytest.mark.skip(reason="TensorFlow and PyTorch show it; compilations on JAX take minutes"))
+
+
+# rooms whose tests train to see what happens around the training: TensorFlow's optimiser of graphs takes a sixth of
+# their time. It stays on where numbers must survive it: losses, metrics, ops, calibrators, equivalence
+PLAIN_GRAPHS = ("callbacks", "distillation", "studies", "test_cli", "test_docs")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def plain_graphs(request):
+    name = request.module.__name__.removeprefix("tests.")
+    if BACKEND != "tensorflow" or not name.startswith(PLAIN_GRAPHS):
+        yield
+        return
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    yield
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
 
 
 @pytest.fixture(scope="session")

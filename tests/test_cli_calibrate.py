@@ -1,6 +1,5 @@
 """`keras-ls calibrate`: from a file of predictions to a table, a picture and a calibrator that others can use."""
 
-import functools
 import json
 
 import numpy as np
@@ -20,8 +19,7 @@ SETTINGS = ["--resamples", 20, "--calibrator", "temperature"]
 def few_resamples(request, monkeypatch):
     """A tenth of the resamples of the test of calibration, where no p-value of a thousand is looked at."""
     if request.function is not test_real_predictions:
-        test = kls.ops.calibration_test
-        monkeypatch.setattr(kls.ops, "calibration_test", functools.partial(test, num_resamples=100))
+        monkeypatch.setattr(kls.studies.recalibration, "_TESTS", 100)
 
 
 def overconfident(n=600, k=4):

@@ -71,6 +71,7 @@ def test_scores_are_those_of_the_functions(case, weight):
         assert found[name] == pytest.approx(expected, abs=2e-3 if name in ("adaptive_ece", "aurc") else 1e-6), name
 
 
+@pytest.mark.slow_on_jax
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("block", [1, 30, 10_000])
 def test_blocks_are_one(monkeypatch, case, block):

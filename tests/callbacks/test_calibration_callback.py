@@ -27,14 +27,15 @@ def network(*last, units=CLASSES, seed=0):
     return keras.Sequential([keras.Input((5,)), *hidden, keras.layers.Dense(units), *last])
 
 
-def compiled(model=None, metrics=("accuracy",)):
+def compiled(model=None, graph=False):
+    """Without a graph, which takes a second to trace, but where the graph is what could go wrong."""
     model = model or network()
-    model.compile(keras.optimizers.Adam(0.05), HARD, metrics=list(metrics), jit_compile=False)
+    model.compile(keras.optimizers.Adam(0.05), HARD, metrics=["accuracy"], jit_compile=False, run_eagerly=not graph)
     return model
 
 
-def trained(model, callback, **arguments):
-    return model.fit(X, Y, epochs=2, verbose=0, callbacks=[callback], **arguments).history
+def trained(model, callback, batch_size=90, **arguments):
+    return model.fit(X, Y, batch_size, epochs=2, verbose=0, callbacks=[callback], **arguments).history
 
 
 def softmax(z):
@@ -77,9 +78,10 @@ def assert_logged(history, expected, epoch=-1):
         assert history[key][epoch] == pytest.approx(expected[key], rel=1e-5, abs=1e-6), key
 
 
-def test_every_value():
-    model = compiled()
-    history = trained(model, CalibrationCallback((X_VAL, Y_VAL)))
+@pytest.mark.parametrize("graph", [False, True], ids=["eager", "graph"])
+def test_every_value(graph):
+    model = compiled(graph=graph)
+    history = trained(model, CalibrationCallback((X_VAL, Y_VAL)), batch_size=32)
     assert set(history) == {"loss", "accuracy", *KEYS}
     assert len(history["val_ece"]) == 2
     assert_logged(history, expected_values(model.predict(X_VAL, verbose=0), Y_VAL))
@@ -90,12 +92,12 @@ def test_each_epoch_has_its_own_values():
     # epoch 0 of a training of two equals the only epoch of a training of one
     history = trained(compiled(), CalibrationCallback((X_VAL, Y_VAL)))
     once = compiled()
-    once.fit(X, Y, epochs=1, verbose=0)
+    once.fit(X, Y, len(X), epochs=1, verbose=0)
     assert_logged(history, expected_values(once.predict(X_VAL, verbose=0), Y_VAL), epoch=0)
 
 
-@pytest.mark.parametrize("num_bins", [1, 7])
-def test_num_bins(num_bins):
+def test_num_bins():
+    num_bins = 7
     model = compiled()
     history = trained(model, CalibrationCallback((X_VAL, Y_VAL), num_bins=num_bins))
     assert_logged(history, expected_values(model.predict(X_VAL, verbose=0), Y_VAL, num_bins=num_bins))
@@ -115,7 +117,8 @@ def test_weights(as_dataset):
 
 def test_probabilities():
     model = network(keras.layers.Softmax())
-    model.compile("adam", kls.losses.SmoothedCrossentropy(0.0, from_logits=False), metrics=["accuracy"])
+    loss = kls.losses.SmoothedCrossentropy(0.0, from_logits=False)
+    model.compile("adam", loss, metrics=["accuracy"], run_eagerly=True)
     history = trained(model, CalibrationCallback((X_VAL, Y_VAL), from_logits=False, batch_size=7))
     assert_logged(history, expected_values(np.log(model.predict(X_VAL, verbose=0)), Y_VAL))
 
@@ -140,9 +143,9 @@ def expected_binary(logit, labels):
 def test_binary(from_logits):
     labels, labels_val = (Y > 1).astype("float32"), (Y_VAL > 1).astype(int)
     model = network(*([] if from_logits else [keras.layers.Activation("sigmoid")]), units=1)
-    model.compile("adam", keras.losses.BinaryCrossentropy(from_logits=from_logits))
+    model.compile("adam", keras.losses.BinaryCrossentropy(from_logits=from_logits), run_eagerly=True)
     callback = CalibrationCallback((X_VAL, labels_val), from_logits=from_logits)
-    history = model.fit(X, labels, epochs=2, verbose=0, callbacks=[callback]).history
+    history = model.fit(X, labels, len(X), epochs=2, verbose=0, callbacks=[callback]).history
     outputs = model.predict(X_VAL, verbose=0)[:, 0].astype("float64")
     logit = outputs if from_logits else np.log(outputs / (1 - outputs))
     assert_logged(history, expected_binary(logit, labels_val))
@@ -207,7 +210,7 @@ def test_padded_steps_do_not_count():
     labels = RNG.integers(0, 3, ids.shape)
     embedding = keras.layers.Embedding(5, 6, mask_zero=True)
     model = keras.Sequential([keras.Input((4,), dtype="int32"), embedding, keras.layers.Dense(3)])
-    model.compile("adam", kls.losses.SmoothedCrossentropy(0.0))
+    model.compile("adam", kls.losses.SmoothedCrossentropy(0.0), run_eagerly=True)
     spoilt = np.where(ids == 0, 77, labels)
     history = model.fit(ids, labels, verbose=0, callbacks=[CalibrationCallback((ids, spoilt))]).history
     logits = model.predict(ids, verbose=0)
@@ -229,7 +232,8 @@ def test_early_stopping_sees_the_values():
 def test_best_weights_are_those_of_the_least_calibrated_nll():
     model = compiled()
     stop = keras.callbacks.EarlyStopping("val_calibrated_nll", patience=9, mode="min", restore_best_weights=True)
-    history = model.fit(X, Y, epochs=5, verbose=0, callbacks=[CalibrationCallback((X_VAL, Y_VAL)), stop]).history
+    callbacks = [CalibrationCallback((X_VAL, Y_VAL)), stop]
+    history = model.fit(X, Y, len(X), epochs=5, verbose=0, callbacks=callbacks).history
     found = expected_values(model.predict(X_VAL, verbose=0), Y_VAL)["val_calibrated_nll"]
     assert found == pytest.approx(min(history["val_calibrated_nll"]), rel=1e-5)
 
@@ -288,6 +292,7 @@ def test_one_pass_over_the_data_an_epoch(shared, reads, tmp_path):
     model.fit(
         X,
         Y,
+        len(X),
         epochs=3,
         verbose=0,
         validation_data=data if shared else None,
@@ -330,11 +335,11 @@ def test_evaluate_without_fit():
 
 def test_the_callback_changes_nothing():
     # weights, batch-norm statistics, optimizer and random numbers (dropout): the same training with and without
-    with_it, without = compiled(), compiled()
+    with_it, without = compiled(graph=True), compiled(graph=True)
     keras.utils.set_random_seed(5)
     history = trained(with_it, CalibrationCallback((X_VAL, Y_VAL)))
     keras.utils.set_random_seed(5)
-    plain = without.fit(X, Y, epochs=2, verbose=0).history
+    plain = without.fit(X, Y, len(X), epochs=2, verbose=0).history
     for a, b in zip(with_it.get_weights(), without.get_weights()):
         np.testing.assert_array_equal(a, b)
     for a, b in zip(with_it.optimizer.variables, without.optimizer.variables):
@@ -346,7 +351,7 @@ def test_the_callback_changes_nothing():
 def test_under_a_strategy(two_replicas, as_dataset):
     data = (X_VAL, Y_VAL)
     with two_replicas.scope():
-        model = compiled()
+        model = compiled(graph=True)
     callback = CalibrationCallback(tf.data.Dataset.from_tensor_slices(data).batch(7) if as_dataset else data)
     history = trained(model, callback, batch_size=16)
     assert_logged(history, expected_values(model(X_VAL, training=False).numpy(), Y_VAL))
@@ -354,7 +359,7 @@ def test_under_a_strategy(two_replicas, as_dataset):
 
 def test_with_a_distiller():
     distiller = kls.Distiller(network(seed=1), network(), kls.distillation.LogitsDistillation())
-    distiller.compile("adam", kls.losses.SmoothedCrossentropy(0.0))
+    distiller.compile("adam", kls.losses.SmoothedCrossentropy(0.0), run_eagerly=True)
     history = trained(distiller, CalibrationCallback((X_VAL, Y_VAL)))
     assert_logged(history, expected_values(distiller.student.predict(X_VAL, verbose=0), Y_VAL))
 

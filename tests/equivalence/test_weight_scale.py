@@ -12,6 +12,8 @@ import pytest
 from tests.equivalence import estimators, registry
 from tests.precision import digits
 
+pytestmark = pytest.mark.slow_on_jax  # there weights are tried in test_masks_and_weights.py
+
 UNEQUAL = np.random.default_rng(11).uniform(0.1, 2.0, 40).astype("float32")
 UNEQUAL[::9] = 0
 SCALES = {"thousandth": 1e-3, "sevenfold": 7.0, "sum of 1": 1 / UNEQUAL.sum()}

@@ -27,7 +27,7 @@ def test_loss(component):
         return value, tape.gradient(value, p)
 
     eager = value_and_gradient(y_true, y_pred)
-    compiled = tf.function(value_and_gradient, jit_compile=True)
+    compiled = tf.function(value_and_gradient, jit_compile=True, autograph=False)  # as `fit` traces
     value, gradient = compiled(y_true, y_pred)
     np.testing.assert_allclose(value, eager[0], rtol=1e-6)
     np.testing.assert_allclose(gradient, eager[1], atol=1e-6)
@@ -41,28 +41,31 @@ def one_too_high(labels):
     return tf.constant(labels)
 
 
-@pytest.mark.parametrize("component", registry.LOSSES, ids=str)
+@pytest.mark.parametrize("component", [c for c in registry.LOSSES if "-" not in c.name], ids=str)
 def test_loss_made_in_traced_code(component):
     # as in a `train_step`, a lambda or the call of a layer
-    if component.name == "FeatureDistillation-projector":
-        pytest.skip("makes a layer")
     y_true, y_pred = map(tf.constant, component.batch())
     made_inside = tf.function(lambda y, p: component.make()(y, p))
-    if component.name.startswith("OnlineLabelSmoothing"):
+    if component.name == "OnlineLabelSmoothing":
         with pytest.raises(ValueError, match="Expected OnlineLabelSmoothing to be made outside traced code"):
             made_inside(y_true, y_pred)
     else:
         assert float(made_inside(y_true, y_pred)) == pytest.approx(float(component.make()(y_true, y_pred)), rel=1e-6)
 
 
-@pytest.mark.parametrize("component", registry.METRICS, ids=str)
+# of the metrics' forms those that bin, sum or divide otherwise; labels that are dense or ignored come to all of them in
+# one way, which the losses try with XLA
+FORMS = [c for c in registry.METRICS if not c.name.endswith(("-dense", "-ignore")) or c.name.startswith("Class")]
+
+
+@pytest.mark.parametrize("component", FORMS, ids=str)
 def test_metric(component):
     y_true, y_pred = map(tf.constant, component.batch())
     eager, compiled = component.make(), component.make()
     eager.update_state(y_true, y_pred)
-    update = tf.function(compiled.update_state, jit_compile=True)
+    update = tf.function(compiled.update_state, jit_compile=True, autograph=False)
     update(y_true, y_pred)
-    result = tf.function(lambda: compiled.result(), jit_compile=True)()
+    result = tf.function(lambda: compiled.result(), jit_compile=True, autograph=False)()
     assert float(result) == pytest.approx(float(eager.result()), rel=1e-6)
 
     # no error can be raised: the result must show it, and neither may fall into a bin
@@ -83,7 +86,7 @@ def test_metric(component):
 def test_calibrator(component):
     labels, logits = component.batch()
     calibrator = component.make().fit(logits, labels)
-    compiled = tf.function(lambda z: calibrator(z), jit_compile=True)(tf.constant(logits))
+    compiled = tf.function(lambda z: calibrator(z), jit_compile=True, autograph=False)(tf.constant(logits))
     np.testing.assert_allclose(compiled, calibrator(logits), rtol=1e-6)
 
 

@@ -16,7 +16,7 @@ def traced(update, jit_compile):
         return update
     import tensorflow as tf
 
-    return tf.function(update, jit_compile=jit_compile)
+    return tf.function(update, jit_compile=jit_compile, autograph=False)  # as `fit` traces
 
 
 def streamed(metric, labels, predictions, weight=None, batch=None):

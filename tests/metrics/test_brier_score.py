@@ -21,6 +21,7 @@ def test_published_value(batch):
     assert weighted == approx((0.14 + 2 * 0.24 + 3 * 0.86) / 6, rel=1e-6)
 
 
+@pytest.mark.slow_on_jax
 @pytest.mark.parametrize("batch", [None, 97])
 def test_lenet_on_cifar10(batch):
     labels, p = lenet_cifar10()

@@ -65,6 +65,7 @@ def test_streamed_equals_whole(norm, debiased, closed, threshold):
     assert streamed(metric, labels, logits, weight, 37) == approx(whole, abs=digits(1e-7, 1e-6))
 
 
+@pytest.mark.slow_on_jax
 @pytest.mark.parametrize("closed", ["left", "right"])
 @pytest.mark.parametrize(
     "scale, threshold, largest_share", [(0.1, 0.0, 0.5), (3.0, 0.0, 0.06), (9.0, 0.0, 0.4), (9.0, 0.01, 0.06)]
@@ -91,6 +92,7 @@ def test_quantile_bins_within_the_stated_bound(closed, scale, threshold, largest
     assert abs(got - squared) <= 2 * np.sqrt(share).mean() + 1e-6
 
 
+@pytest.mark.slow_on_jax
 @pytest.mark.parametrize("batch", [None, 97])
 def test_lenet_on_cifar10(batch):
     labels, p = lenet_cifar10()
@@ -100,6 +102,7 @@ def test_lenet_on_cifar10(batch):
     assert streamed(of_probabilities(10, binning="quantile"), labels, p, batch=batch) == approx(adaptive, abs=2e-4)
 
 
+@pytest.mark.slow_on_jax
 def test_segmentation_with_ignored_pixels_and_weights():
     rng = np.random.default_rng(3)
     labels, logits = rng.integers(0, 4, (3, 4, 5)), (3 * rng.normal(size=(3, 4, 5, 4))).astype("float32")
@@ -114,7 +117,7 @@ def test_segmentation_with_ignored_pixels_and_weights():
 @each_way
 def test_cells_keep_counting_past_float32(jit_compile):
     # as for the expected calibration error: a gap of n in 2²⁴ + 2n, in class 1 and, mirrored, in class 0
-    n = 100
+    n = 50
     for binning in ("uniform", "quantile"):
         metric = of_probabilities(2, 2, binning)
         metric.update_state([1.0], [1.0], [2.0**24])

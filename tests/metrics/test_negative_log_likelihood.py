@@ -23,6 +23,7 @@ def test_published_value(batch):
     assert weighted == approx(-(math.log(0.7) + 2 * math.log(0.6) + 3 * math.log(0.3)) / 6, rel=1e-6)
 
 
+@pytest.mark.slow_on_jax
 @pytest.mark.parametrize("batch", [None, 97])
 def test_lenet_on_cifar10(batch):
     labels, p = lenet_cifar10()

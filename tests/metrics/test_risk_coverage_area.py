@@ -55,6 +55,7 @@ def test_confidences_close_to_one_are_told_apart():
     assert streamed(AURC(), [1, 0], [[10.0, 0.0], [12.0, 0.0]]) == approx(0.25, rel=1e-6)
 
 
+@pytest.mark.slow_on_jax
 @pytest.mark.parametrize("spread", ["one cell", "few cells", "random", "saturated"])
 def test_within_the_stated_bound(spread):
     rng = np.random.default_rng(3)

@@ -47,6 +47,7 @@ def test_streamed_equals_whole(bandwidth):
     assert streamed(SmoothECE(bandwidth), labels, logits, weight, 37) == approx(whole, abs=digits(1e-7, 1e-6))
 
 
+@pytest.mark.slow_on_jax
 @pytest.mark.parametrize("batch", [None, 97])
 def test_lenet_on_cifar10(batch):
     labels, p = lenet_cifar10()

@@ -29,6 +29,7 @@ def test_a_proportion_has_binomial_quantiles():
     assert (narrow.low, narrow.high) == approx(tuple(stats.binom.ppf([0.25, 0.75], 100, 0.7) / 100), abs=0.011)
 
 
+@pytest.mark.slow_on_jax
 @pytest.mark.parametrize("method", ["percentile", "basic"])
 def test_of_a_mean_equals_scipy(method):
     rng = np.random.default_rng(0)
@@ -44,6 +45,7 @@ def test_of_a_mean_equals_scipy(method):
     assert result.standard_error == approx(peer.standard_error, rel=0.05)
 
 
+@pytest.mark.slow_on_jax
 @pytest.mark.parametrize(("statistic", "truth"), [(accuracy, 0.7), (brier, 0.205)])
 @pytest.mark.parametrize("method", ["percentile", "basic"])
 def test_covers_the_truth_as_often_as_it_says(statistic, truth, method):
@@ -60,6 +62,7 @@ def test_covers_the_truth_as_often_as_it_says(statistic, truth, method):
     assert 0.843 < np.mean(covered) < 0.957
 
 
+@pytest.mark.slow_on_jax
 def test_the_basic_interval_takes_out_most_of_the_bias_of_a_binned_error():
     # each of ten bins of 100 is .02 above or below the truth, which is less than its standard error of about .04
     rng = np.random.default_rng(0)
@@ -105,6 +108,7 @@ def test_other_weights_stay_with_their_example():
     assert (drawn[:, 2] == 0).all()
 
 
+@pytest.mark.slow_on_jax
 def test_scores_of_ops_and_shapes():
     rng = np.random.default_rng(0)
     p, labels = rng.dirichlet(np.ones(3), 60).astype("float32"), rng.integers(0, 3, 60)

@@ -229,6 +229,7 @@ def test_dropped_examples_move_no_edge(closed):
 # the real thing -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow_on_jax
 def test_lenet_on_cifar10():
     labels, p = lenet_cifar10()
     assert error(labels, p) == approx(0.107888, abs=1e-6)

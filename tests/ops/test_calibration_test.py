@@ -32,6 +32,7 @@ def test_against_all_labels_that_could_have_been():
     assert result.high == approx(errors[ordered][np.searchsorted(cumulative, 0.975)], abs=0.011)
 
 
+@pytest.mark.slow_on_jax
 def test_p_values_of_calibrated_predictions_are_uniform():
     rng = np.random.default_rng(0)
     p_values, multi_class = [], []
@@ -62,6 +63,7 @@ def test_over_and_under_confidence_are_found():
         assert result.expected == approx(expected, rel=0.25)
 
 
+@pytest.mark.slow_on_jax
 def test_of_real_predictions():
     labels, p = lenet_cifar10()
     result = ops.calibration_test(labels, p, num_resamples=40)
@@ -79,6 +81,7 @@ def test_of_real_predictions():
     assert result.expected == approx(np.mean(errors), abs=4 * se)
 
 
+@pytest.mark.slow_on_jax
 def test_labels_are_drawn_from_the_predictions():
     spy = Spy()
 

@@ -21,6 +21,7 @@ def simplex(num_classes, width):
     return frame @ turn.T
 
 
+@pytest.mark.slow_on_jax
 @pytest.mark.parametrize("num_classes, width", [(4, 9), (4, 4), (2, 3), (10, 10)])
 def test_a_collapsed_network_has_zeros(num_classes, width):
     means = simplex(num_classes, width)

@@ -44,6 +44,7 @@ def test_gradient(error, form):
     np.testing.assert_allclose(gradient, slopes, atol=1e-8)
 
 
+@pytest.mark.slow_on_jax
 @each
 def test_no_difference_where_both_see_the_same(error, form):
     np.testing.assert_allclose(error(TEACHER, TEACHER), 0, atol=1e-6)

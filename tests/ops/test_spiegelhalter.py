@@ -69,6 +69,7 @@ def test_against_the_plain_form():
     assert z_and_p(labels, 3 * p / 3.0005)[0] == approx(z, rel=digits(1e-6, 1e-4))  # rounded to other sums
 
 
+@pytest.mark.slow_on_jax
 def test_p_values_of_calibrated_predictions_are_uniform():
     rng = np.random.default_rng(0)
     p_values = []
@@ -123,6 +124,7 @@ def test_an_impossible_outcome():
     assert z_and_p([2, 0], [[0.5, 0.5, 0.0], [1, 0, 0]]) == (math.inf, 0)
 
 
+@pytest.mark.slow_on_jax
 def test_of_real_predictions():
     labels, p = lenet_cifar10()
     p = p.astype("float64") / p.sum(axis=1, keepdims=True, dtype="float64")

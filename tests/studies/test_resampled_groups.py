@@ -52,7 +52,7 @@ def test_intervals_of_groups_are_those_of_rows(statistic, method):
     assert groups[2].sum() == N and np.count_nonzero(groups[2]) < N / 2
     estimates = [float(statistic(a, c, sample_weight=w)) for a, c, w in (rows, groups)]
     assert estimates[0] == pytest.approx(estimates[1], abs=2e-4)
-    settings, statistic = {"num_resamples": R, "method": method}, tf.function(statistic)
+    settings, statistic = {"num_resamples": R, "method": method}, tf.function(statistic, autograph=False)
     exact, found = (ops.bootstrap_interval(statistic, a, c, w, **settings) for a, c, w in (rows, groups))
     # of R normal numbers of deviation s, the quantile at .025 has the deviation √(.025 · .975 / R) / φ(1.96) s = .19 s,
     # a difference of two .27 s, their own deviation one of s / √(2R) = .05 s
@@ -117,7 +117,9 @@ def test_blocks_have_the_classwise_interval_of_rows(binary):
         p = 1 / (1 + np.exp(-logits))
     else:
         p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    exact = ops.bootstrap_interval(tf.function(ops.classwise_calibration_error), labels, p, num_resamples=R)
+    exact = ops.bootstrap_interval(
+        tf.function(ops.classwise_calibration_error, autograph=False), labels, p, num_resamples=R
+    )
     errors = resampled_classwise_errors(labels, logits, np.ones(N), 15, R, 0)
     found = interval_of_resamples(exact.estimate, errors)
     s = exact.standard_error  # and 2 % of it for the blocks
