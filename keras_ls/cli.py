@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import os
 import pathlib
 import sys
 import time
@@ -55,7 +56,9 @@ Names = Annotated[
     list[str], typer.Argument(metavar="STUDY...", help="One or more studies; `keras-ls list` names them.")
 ]
 Size = Annotated[str, typer.Option(help="How much: tiny, small or paper; `keras-ls list` says what a study has.")]
-Dataset = Annotated[str | None, typer.Option(help="Another dataset than the study's own.")]
+Dataset = Annotated[
+    str | None, typer.Option(help="Another dataset than the study's own: a name, or module:function of yours.")
+]
 Seeds = Annotated[int | None, typer.Option(help="How many seeds, from 0; the study's own number by default.")]
 Classes = Annotated[
     list[str] | None, typer.Option(help="Three class names for the projection, such as 3,8,9; once for each row.")
@@ -67,6 +70,7 @@ Directory = Annotated[pathlib.Path, typer.Argument(metavar="DIR", help="A direct
 
 def main():
     """Entry point: bad input ends with one sentence and exit code 2, without a traceback."""
+    sys.path.append(os.getcwd())  # of `--dataset module:function`
     try:
         app()
     except (ValueError, OSError) as error:
@@ -83,7 +87,7 @@ def list_studies():
         table.add_row(name, ", ".join(study.sizes), study.about)
     console.print(table)
     console.print("Sizes: " + "; ".join(f"{size} ({about})" for size, about in kls.studies.SIZES.items()))
-    console.print("Datasets: " + ", ".join(kls.data.DATASETS))
+    console.print(f"Datasets: {', '.join(kls.data.DATASETS)}; or module:function of yours")
 
 
 @app.command()
@@ -101,7 +105,7 @@ def run(
     checked_choice("size", size, kls.studies.SIZES)
     settings = {"size": size}
     if dataset is not None:
-        settings["dataset"] = checked_choice("dataset", dataset, kls.data.DATASETS)
+        settings["dataset"] = dataset
     if seeds is not None:
         settings["seeds"] = tuple(range(checked_count("seeds", seeds, maximum=MOST_SEEDS)))
     if classes and "projection" not in names:
@@ -263,7 +267,10 @@ def calibrate(
 @app.command()
 def diagnose(
     file: Annotated[pathlib.Path, typer.Argument(metavar="TEACHER", help="A saved Keras model, teacher.keras.")],
-    dataset: Annotated[str, typer.Option(help="What it was trained on; `keras-ls list` names the datasets.")],
+    dataset: Annotated[
+        str,
+        typer.Option(help="What it was trained on: a name that `keras-ls list` shows, or module:function."),
+    ],
     part: Annotated[str, typer.Option(help="Held-out part: calibration or test; train for none.")] = "test",
     from_logits: Annotated[bool, typer.Option("--logits/--probabilities", help="What the teacher returns.")] = True,
     temperatures: Annotated[str, typer.Option(help="Of which γ is told, such as 1,2,4.")] = ",".join(
@@ -274,7 +281,7 @@ def diagnose(
     out: Annotated[pathlib.Path | None, typer.Option(help="Directory of results; runs/diagnose by default.")] = None,
 ):
     """Looks at a teacher before it teaches: is it smoothed, is it calibrated, at which temperature should it teach."""
-    checked_choice("dataset", dataset, kls.data.DATASETS)
+    kls.data.load(dataset)
     try:
         at = tuple(float(t) for t in temperatures.split(","))
     except ValueError:

@@ -10,7 +10,7 @@ import pytest
 
 ROOMS = (
     *("ops", "losses", "metrics", "evaluation", "calibrators", "plots", "callbacks", "data", "models"),
-    *("distribute", "export", "files", "batches", "distillation"),
+    *("distribute", "export", "files", "batches", "distillation", "studies"),
 )
 ROOT = pathlib.Path(__file__).parent.parent
 

@@ -12,6 +12,7 @@ from keras_ls.callbacks.checkpoints import Checkpoint, Checkpoints
 from keras_ls.callbacks.data_position import DataPosition, running_fit
 from keras_ls.callbacks.training_state import TrainingState, facts_of, random_states, set_random_states
 from keras_ls.files import local_path, one_writer
+from keras_ls.ops._types import PathLike
 
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600}
 _HOLDERS = {}  # directory → what this process holds it by; a `fit` that an error ended cannot let go of it
@@ -23,9 +24,9 @@ class ExactResume(keras.callbacks.Callback):
 
     On one device they are equal to the last bit, as are metrics, logs and history, wherever the process died: between
     two steps, within a step, while a checkpoint was being written. A checkpoint holds the weights and the optimizer,
-    what losses and metrics have observed, the states of random numbers (dropout, Keras, Python, NumPy), what other
-    callbacks remember (such as `EarlyStopping` and `ReduceLROnPlateau`: their numbers, text, lists and arrays), the
-    history, and the position in the data.
+    what losses and metrics have observed, the states of random numbers (dropout, Keras, Python, NumPy), the history,
+    the position in the data, and what other callbacks remember, such as `EarlyStopping` and `ReduceLROnPlateau`: their
+    numbers, text, lists and arrays (one above 16 MB counts as data unless it is replaced).
 
     How the position is found again depends on the data. `data.ShuffledBatches` go there at once. Arrays, a
     `tf.data.Dataset` and a `PyDataset` are read again up to it without training, and their first batch is compared with
@@ -75,13 +76,13 @@ class ExactResume(keras.callbacks.Callback):
         4
     """
 
-    def __init__(self, directory, every="epoch"):
+    def __init__(self, directory: PathLike, every: int | str = "epoch"):
         super().__init__()
         self.directory = local_path("directory", directory)
         self.every = every
         self._count, self._unit = _checked_every(every)
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         """Looks for a checkpoint; where there is one, `fit` begins with its epoch."""
         self._hold_directory()
         iterator, callbacks = running_fit(self.model)
@@ -109,7 +110,7 @@ class ExactResume(keras.callbacks.Callback):
             self._say(f"Resuming {self.directory} in epoch {found.epoch + 1} of {last}, after {found.step} steps.")
         self.model._initial_epoch = last if self._nothing_left else found.epoch
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Notes the epoch."""
         self._epoch = epoch
         if self._position.first_epoch is None:
@@ -172,7 +173,7 @@ class ExactResume(keras.callbacks.Callback):
         )
         self._checkpoints.write(checkpoint, self._state.save_weights)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict | None = None) -> None:
         """Keeps the state of the whole training."""
         if self._nothing_left is not None:
             self._state.restore_history(self._nothing_left)  # Keras has begun it anew

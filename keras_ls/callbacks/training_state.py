@@ -2,15 +2,16 @@
 
 import copy
 import json
-import pickle
 import random
 import re
+import zlib
 
 import keras
 import numpy as np
 
 from keras_ls.callbacks.checkpoints import is_importable
 
+_LARGE = 1 << 24  # bytes of an array
 _KERAS = ("model", "_model", "params", "validation_data")  # of every callback, set by `fit`
 
 
@@ -25,7 +26,9 @@ class TrainingState:
     def __init__(self, model, callbacks):
         self._model = model
         self._callbacks = callbacks
-        self._settings = [_attributes(callback) for callback in callbacks]
+        self._settings = [
+            {name: _fingerprint(value) for name, value in _attributes(callback).items()} for callback in callbacks
+        ]
 
     def build(self, batch):
         """Makes the variables of metrics, losses and optimizer, which Keras on TensorFlow makes in the first step.
@@ -109,18 +112,27 @@ def _seed_variables(model):
 
 def _attributes(callback):
     own = {} if isinstance(callback, keras.callbacks.History) else vars(callback)
-    return {name: copy.deepcopy(value) for name, value in own.items() if name not in _KERAS and _is_plain(value)}
+    return {name: value for name, value in own.items() if name not in _KERAS and _is_plain(value)}
 
 
 def _changed(callback, settings):
     """What a callback remembers: not what it was made with, which a later run may change."""
-    present = _attributes(callback)
     changed = {
-        name: value
-        for name, value in present.items()
-        if name not in settings or pickle.dumps(value) != pickle.dumps(settings[name])
+        name: copy.deepcopy(value)
+        for name, value in _attributes(callback).items()
+        if settings.get(name) != _fingerprint(value)
     }
     return {"class": type(callback).__name__, "attributes": changed}
+
+
+def _fingerprint(value):
+    """What tells whether a plain value has changed; a large array is data, and another one only as another object."""
+
+    def of_array(array):
+        large = array.nbytes > _LARGE
+        return array.shape, str(array.dtype), id(array) if large else zlib.crc32(np.ascontiguousarray(array))
+
+    return repr(keras.tree.map_structure(lambda leaf: of_array(leaf) if isinstance(leaf, np.ndarray) else leaf, value))
 
 
 def _is_plain(value):

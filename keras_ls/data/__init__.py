@@ -1,6 +1,7 @@
 """Named datasets, cut into parts."""
 
 import functools
+import importlib
 
 from keras_ls.data.augment import center_crop, random_crop_and_flip, random_shift
 from keras_ls.data.digits import NOISE, digits
@@ -37,22 +38,47 @@ def load(name: str) -> Splits:
     """The dataset of this name, read once a process.
 
     Args:
-        name: one of `DATASETS`.
+        name: one of `DATASETS`, or "module:function", a function without arguments that returns `Splits`.
 
     Returns:
         `Splits` of read-only arrays, as all who load the dataset share them: change a copy, `x.copy()`.
 
     Raises:
-        ValueError: for another name; the message has the nearest valid one.
+        ValueError: for another name, with the nearest valid one; for a module or function that is not there, and one
+            that returns something else.
         OSError: where a dataset that is downloaded cannot be had.
 
     Examples:
         >>> import keras_ls as kls
         >>> kls.data.load("digits").num_classes
         10
+        >>> kls.data.load("keras_ls.data.digits:digits").name
+        'digits'
     """
-    splits = DATASETS[checked_choice("dataset", name, DATASETS)]()
+    own = isinstance(name, str) and ":" in name
+    splits = _function(name)() if own else DATASETS[checked_choice("dataset", name, DATASETS)]()
+    if not isinstance(splits, Splits):
+        raise ValueError(
+            f"Expected {name} to return keras_ls.data.Splits. Received: {type(splits).__name__}. Its "
+            "docstring says what they hold."
+        )
     for part in PARTS:
         for array in getattr(splits, part):
             array.flags.writeable = False
     return splits
+
+
+def _function(name):
+    module, _, function = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), function, None)
+    except ModuleNotFoundError as error:
+        if not module.startswith(error.name or " "):
+            raise  # one that the module itself imports
+        found = None
+    if not callable(found):
+        raise ValueError(
+            f"Expected `dataset` as module:function, a function that can be imported. Received: {name!r}. Run the "
+            "command where the module is, or set PYTHONPATH."
+        )
+    return found

@@ -1,9 +1,13 @@
 """Batches in an order that is a function of seed and epoch, so that any place in it is found at once."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import numpy as np
 
 from keras_ls.ops._checks import checked_count
+from keras_ls.ops._types import Data
 
 
 class ShuffledBatches(keras.utils.PyDataset):
@@ -47,16 +51,16 @@ class ShuffledBatches(keras.utils.PyDataset):
 
     def __init__(
         self,
-        x,
-        y=None,
-        sample_weight=None,
-        batch_size=32,
-        seed=0,
+        x: Data,
+        y: Data | None = None,
+        sample_weight: Data | None = None,
+        batch_size: int = 32,
+        seed: int = 0,
         *,
-        shuffle=True,
-        augment=None,
-        drop_remainder=False,
-        **kwargs,
+        shuffle: bool = True,
+        augment: Callable | None = None,
+        drop_remainder: bool = False,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self._arrays = tuple(
@@ -80,7 +84,7 @@ class ShuffledBatches(keras.utils.PyDataset):
         whole, rest = divmod(self._size, self.batch_size)
         return whole + (rest > 0 and not self.drop_remainder)
 
-    def seek(self, epoch, batch=0):
+    def seek(self, epoch: int, batch: int = 0) -> None:
         """Begins, at the next reading, with this batch of this epoch.
 
         Args:
@@ -92,7 +96,7 @@ class ShuffledBatches(keras.utils.PyDataset):
             raise ValueError(f"Expected `batch` below {len(self)}. Received: {batch}.")
         self.epoch, self._first, self._sought = epoch, batch, True
 
-    def on_epoch_begin(self):
+    def on_epoch_begin(self) -> None:
         """Goes on to the next epoch, but for the first and for one that was sought; Keras calls it."""
         if not self._sought:
             self.epoch, self._first = self.epoch + 1, 0
@@ -115,7 +119,7 @@ class ShuffledBatches(keras.utils.PyDataset):
         return np.arange(self._size) if order[1] is None else order[1]
 
 
-def epoch_order(size, seed, epoch):
+def epoch_order(size: int, seed: int, epoch: int) -> np.ndarray:
     """The order of `size` examples in an epoch: a permutation `[size]`, int64, a function of its arguments alone.
 
     Args:

@@ -1,5 +1,7 @@
 """A teacher whose outputs come with the data."""
 
+from typing import Any
+
 import keras
 
 from keras_ls.ops._types import Tensor
@@ -28,7 +30,7 @@ class CachedTeacher(keras.Model):
         [2.0, 0.5]
     """
 
-    def __init__(self, name: str = "cached_teacher", **kwargs):
+    def __init__(self, name: str = "cached_teacher", **kwargs: Any):
         super().__init__(name=name, **kwargs)
         self.built = True
 

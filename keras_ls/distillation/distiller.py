@@ -8,6 +8,7 @@ import inspect
 import threading
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -134,7 +135,7 @@ class Distiller(keras.Model):
         student_inputs: str | Callable | None = None,
         teacher_features: Callable | None = None,
         student_features: Callable | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         # each model converts its own inputs: half precision here would round them for all
         super().__init__(name=name, **{"autocast": False, **kwargs})
@@ -252,7 +253,7 @@ class Distiller(keras.Model):
         loss: keras.losses.Loss | str | list | dict | None = None,
         *,
         teacher_metrics: list | dict | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         """As `keras.Model.compile`; `loss`, `loss_weights` and `metrics` are the student's.
 
@@ -279,7 +280,7 @@ class Distiller(keras.Model):
         if getattr(self, "optimizer", None) is not None:
             check_scope(self, "the optimizer", self.optimizer.variables)
 
-    def fit(self, *args, **kwargs) -> keras.callbacks.History:
+    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """As `keras.Model.fit`; `sample_weight` counts without labels, too."""
         self._check_scope()
         call = inspect.signature(super().fit).bind(*args, **kwargs)
@@ -293,7 +294,7 @@ class Distiller(keras.Model):
         with one_strategy_advised():
             return super().fit(*call.args, **call.kwargs)
 
-    def evaluate(self, *args, **kwargs) -> list[float] | dict[str, float]:
+    def evaluate(self, *args: Any, **kwargs: Any) -> list[float] | dict[str, float]:
         """As `keras.Model.evaluate`; `sample_weight` counts without labels, too."""
         call = inspect.signature(super().evaluate).bind(*args, **kwargs)
         _keep_weights(call.arguments)
@@ -428,7 +429,7 @@ class Distiller(keras.Model):
             with self._step_of(None, "shapes"):
                 self.compute_output_spec(inputs[0] if len(inputs) == 1 else self.student.input)
 
-    def export(self, filepath: PathLike, *args, **kwargs) -> None:
+    def export(self, filepath: PathLike, *args: Any, **kwargs: Any) -> None:
         """Exports the student alone, as `keras.Model.export` does."""
         self.student.export(filepath, *args, **kwargs)
 

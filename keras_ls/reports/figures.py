@@ -1,10 +1,13 @@
 """Figures of a result, drawn from its JSON."""
 
 import io
+import pathlib
 
 from keras_ls import plots
 from keras_ls.files import checked_file_name, local_path, write_beside
+from keras_ls.ops._types import PathLike
 from keras_ls.plots.canvas import unseen_figure
+from keras_ls.reports.result import StudyResult
 
 WIDTH = {
     "ClasswiseReliabilityDisplay": 3.6,
@@ -77,7 +80,7 @@ def png(figure, dpi=140):
     return buffer.getvalue()
 
 
-def save_figures(result, directory):
+def save_figures(result: StudyResult, directory: PathLike) -> list[pathlib.Path]:
     """Writes each figure of a result as `directory/NAME.png` and returns the paths."""
     directory, paths = local_path("directory", directory), []
     for figure in result.figures:

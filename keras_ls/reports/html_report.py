@@ -2,8 +2,10 @@
 
 import base64
 import html
+import pathlib
 
 from keras_ls.files import local_path, printable, write_beside
+from keras_ls.ops._types import PathLike
 from keras_ls.reports.figures import png
 from keras_ls.reports.result import StudyResult
 
@@ -29,7 +31,7 @@ ABOUT = (
 )
 
 
-def read_results(directory):
+def read_results(directory: PathLike) -> dict[str, StudyResult]:
     """The results in a directory, by study name.
 
     Raises:
@@ -54,7 +56,7 @@ def read_results(directory):
     return results
 
 
-def write_report(results, directory):
+def write_report(results: dict[str, StudyResult], directory: PathLike) -> pathlib.Path:
     """Writes `directory/report.html`.
 
     Args:

@@ -8,6 +8,7 @@ import warnings
 
 from keras_ls.files import local_path, printable, write_beside
 from keras_ls.ops._checks import checked_choice
+from keras_ls.ops._types import PathLike
 from keras_ls.reports.result_file import check_facts, checksum, parse
 
 FORMAT = 1
@@ -75,7 +76,7 @@ class StudyResult:
     about: str | None = None
     warning: str | None = None
 
-    def save(self, path):
+    def save(self, path: PathLike) -> None:
         """Writes JSON, with a checksum of its content, beside and renames it."""
         path = local_path("path", path)
         facts = {"format": FORMAT, **dataclasses.asdict(self)}
@@ -84,7 +85,7 @@ class StudyResult:
         write_beside(path, lambda p: p.write_text(text, encoding="utf-8"))
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: PathLike) -> "StudyResult":
         """Reads what `save` wrote; warns where the content is not what it was then.
 
         A file whose checksum differs is told by a warning and by `warning`, which is printed, goes into reports, and

@@ -14,6 +14,7 @@ from keras_ls.reports.intervals import direction_at_points, estimate
 from keras_ls.reports.result import Figure, StudyResult, Table
 from keras_ls.studies.engine.compared_losses import COMPARED_LOSSES
 from keras_ls.studies.engine.settings import SETTINGS
+from keras_ls.studies.engine.store import Store
 from keras_ls.studies.engine.study import MOST_BINS, Study
 from keras_ls.studies.engine.training import Training
 
@@ -71,17 +72,17 @@ class AccuracyStudy(Study):
         super().__post_init__()
 
     @property
-    def datasets(self):
+    def datasets(self) -> tuple[str, ...]:
         """Names of the datasets."""
         return DEFAULTS[self.size]["datasets"] if self.dataset is None else (self.dataset,)
 
     @property
-    def methods(self):
+    def methods(self) -> dict[str, str]:
         """Name → label, the hard network first."""
         labels = {name: member.label for name, member in COMPARED_LOSSES.items()}
         return {"hard": "hard labels", **labels, "smoothed": f"label smoothing α={self.label_smoothing:g}"}
 
-    def trainings(self):
+    def trainings(self) -> list[Training]:
         """A network a dataset, method and seed; the seeds of a method one after the other, as they share its step."""
         return [
             self._training(dataset, method, seed)
@@ -99,7 +100,7 @@ class AccuracyStudy(Study):
         loss = "smoothed" if method == "hard" else method
         return Training(dataset, loss=loss, seed=seed, **settings)
 
-    def summarise(self, store):
+    def summarise(self, store: Store) -> StudyResult:
         """Scores on the test split; temperatures from the calibration split."""
         values = {
             dataset: {

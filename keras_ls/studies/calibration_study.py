@@ -15,6 +15,7 @@ from keras_ls.plots.reliability_bins import bins_of_predictions
 from keras_ls.reports.intervals import NOT_REPORTED, direction_at_points, estimate
 from keras_ls.reports.result import Figure, StudyResult, Table
 from keras_ls.studies.engine.settings import SETTINGS
+from keras_ls.studies.engine.store import Store
 from keras_ls.studies.engine.study import MOST_BINS, Study
 from keras_ls.studies.engine.training import Training
 
@@ -75,23 +76,23 @@ class CalibrationStudy(Study):
         checked_count("num_bins", self.num_bins, maximum=MOST_BINS)
 
     @property
-    def datasets(self):
+    def datasets(self) -> tuple[str, ...]:
         """Names of the datasets."""
         return DEFAULTS[self.size]["datasets"] if self.dataset is None else (self.dataset,)
 
     @property
-    def networks(self):
+    def networks(self) -> dict[str, float]:
         """Name → α, the hard network first."""
         if len(self.label_smoothings) == 1:
             return {"hard": 0.0, "smoothed": self.label_smoothings[0]}
         return {"hard": 0.0, **{f"smoothed α={alpha:g}": alpha for alpha in self.label_smoothings}}
 
     @property
-    def methods(self):
+    def methods(self) -> dict[str, tuple[str, bool]]:
         """Name → (network, whether a temperature follows)."""
         return {name + suffix: (name, bool(suffix)) for name in self.networks for suffix in ("", " + temperature")}
 
-    def trainings(self):
+    def trainings(self) -> list[Training]:
         """A network a dataset, seed and α."""
         return [
             self.training(dataset, alpha, seed)
@@ -100,13 +101,13 @@ class CalibrationStudy(Study):
             for alpha in self.networks.values()
         ]
 
-    def training(self, dataset, alpha, seed):
+    def training(self, dataset: str, alpha: float, seed: int) -> Training:
         """The training of one network."""
         return Training(
             dataset, **{"widths": self.widths, **SETTINGS.get(dataset, {})}, label_smoothing=alpha, seed=seed
         )
 
-    def summarise(self, store):
+    def summarise(self, store: Store) -> StudyResult:
         """Scores on the test split, and reliability diagrams of all seeds pooled."""
         values, pooled = {}, {}
         for dataset in self.datasets:

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import warnings
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -68,8 +69,15 @@ class Diagnosis:
 
 
 def diagnose(
-    model, dataset, part="test", temperatures=TEMPERATURES, num_bins=15, examples=EXAMPLES, from_logits=True, seed=0
-):
+    model: keras.Model,
+    dataset: str,
+    part: str = "test",
+    temperatures: Sequence[float] = TEMPERATURES,
+    num_bins: int = 15,
+    examples: int = EXAMPLES,
+    from_logits: bool = True,
+    seed: int = 0,
+) -> Diagnosis:
     """Measures a teacher on its training data and on held-out data.
 
     Args:

@@ -5,6 +5,7 @@ import dataclasses
 from keras_ls import data
 from keras_ls.plots import ReliabilityDisplay, SmoothingSweepDisplay
 from keras_ls.reports.result import Figure, StudyResult, Table, provenance
+from keras_ls.studies.diagnosis import Diagnosis
 
 ABOUT = (
     "How a teacher predicts, whether label smoothing shows in it, and at which temperature it should teach. It is one "
@@ -37,7 +38,9 @@ COLLAPSE = {
 }
 
 
-def report_of(found, dataset, name, fingerprint, config, seed=0):
+def report_of(
+    found: Diagnosis, dataset: str, name: str, fingerprint: str | None, config: dict, seed: int = 0
+) -> StudyResult:
     """The `StudyResult` of a `Diagnosis`.
 
     Args:

@@ -5,7 +5,9 @@ import dataclasses
 from keras_ls import data
 from keras_ls.reports.result import StudyResult
 from keras_ls.studies.engine.settings import SETTINGS
+from keras_ls.studies.engine.store import Store
 from keras_ls.studies.engine.study import Study
+from keras_ls.studies.engine.training import Training
 from keras_ls.studies.smoothing_curves import SmoothingCurves
 from keras_ls.studies.teacher_pairs import TeacherPairs
 
@@ -77,12 +79,12 @@ class DistillationStudy(Study):
         super().__post_init__()
 
     @property
-    def datasets(self):
+    def datasets(self) -> tuple[str, ...]:
         """Names of the datasets."""
         return DEFAULTS[self.size]["datasets"] if self.dataset is None else (self.dataset,)
 
     @property
-    def experiments(self):
+    def experiments(self) -> dict[str, TeacherPairs | SmoothingCurves]:
         """Dataset → experiment."""
         return {dataset: self._experiment(dataset) for dataset in self.datasets}
 
@@ -92,11 +94,11 @@ class DistillationStudy(Study):
         defaults = CIFAR10 if dataset == "cifar10" else DIGITS
         return SmoothingCurves(dataset, self.seeds, **{**defaults, **self.settings})
 
-    def trainings(self):
+    def trainings(self) -> list[Training]:
         """Teachers before their students."""
         return [training for experiment in self.experiments.values() for training in experiment.trainings()]
 
-    def summarise(self, store):
+    def summarise(self, store: Store) -> StudyResult:
         """Tables, directions and figures of every dataset."""
         values = {dataset: experiment.evaluate(store) for dataset, experiment in self.experiments.items()}
 

@@ -13,6 +13,7 @@ from keras_ls.calibrators import TemperatureScaling
 from keras_ls.export import export_saved_model
 from keras_ls.files import check_writable, local_path, printable, write_beside
 from keras_ls.ops._checks import checked_count
+from keras_ls.ops._types import PathLike
 from keras_ls.reports.html_report import read_results
 from keras_ls.studies.calibration_study import CalibrationStudy
 from keras_ls.studies.engine.store import FOLDERS, Store
@@ -28,7 +29,7 @@ KINDS = {  # of the settings in a file
 WIDEST = 100_000  # units of a layer
 
 
-def export_models(directory, to):
+def export_models(directory: PathLike, to: PathLike) -> list[pathlib.Path]:
     """Writes the hard and the smoothed networks of the first seed, each with its temperature.
 
     Args:

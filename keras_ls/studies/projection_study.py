@@ -9,6 +9,7 @@ from keras_ls.ops._checks import checked_choice
 from keras_ls.plots import ProjectionDisplay
 from keras_ls.reports.intervals import direction, estimate
 from keras_ls.reports.result import Figure, StudyResult, Table
+from keras_ls.studies.engine.store import Store
 from keras_ls.studies.engine.study import Study
 from keras_ls.studies.engine.training import Training
 
@@ -44,11 +45,11 @@ class ProjectionStudy(Study):
             if len(triple) != 3 or len(set(triple)) != 3:
                 raise ValueError(f"Expected three different class names. Received: {', '.join(triple)}.")
 
-    def trainings(self):
+    def trainings(self) -> list[Training]:
         """A hard and a smoothed network a seed."""
         return [self._training(alpha, seed) for seed in self.seeds for alpha in self._alphas]
 
-    def summarise(self, store):
+    def summarise(self, store: Store) -> StudyResult:
         """R² of every seed, and the figure of the first."""
         values = {}
         for alpha, kind in self._alphas.items():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -124,16 +125,16 @@ class Recalibration:
             object.__setattr__(self, "names", tuple(name for name in CALIBRATORS if name not in unsuited))
 
     @property
-    def num_classes(self):
+    def num_classes(self) -> int:
         """K."""
         return 2 if self.logits.ndim == 1 else self.logits.shape[1]
 
     @property
-    def steps(self):
+    def steps(self) -> tuple[str, ...]:
         """What `step` takes: the predictions as given, and each calibrator."""
         return (AS_GIVEN, *self.names)
 
-    def step(self, name, progress=None):
+    def step(self, name: str, progress: Callable[[float, str], None] | None = None) -> dict:
         """Fits one calibrator and scores it: `Step`.
 
         Args:
@@ -275,7 +276,7 @@ class _Calls:
         return counted
 
 
-def logits_of(predictions, from_logits):
+def logits_of(predictions: np.ndarray, from_logits: bool) -> np.ndarray:
     """Predictions of a file as logits.
 
     Args:

@@ -1,18 +1,21 @@
 """What a comparison of calibrators found, as tables and diagrams, and the best calibrator on disk."""
 
 import json
+import pathlib
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 
 from keras_ls.export import export_saved_model
 from keras_ls.files import local_path, write_beside
+from keras_ls.ops._types import PathLike
 from keras_ls.plots import ReliabilityDisplay
 from keras_ls.reports.result import Figure, StudyResult, Table, provenance
-from keras_ls.studies.recalibration import AS_GIVEN, CALIBRATORS, ERRORS, SCORES
+from keras_ls.studies.recalibration import AS_GIVEN, CALIBRATORS, ERRORS, SCORES, Recalibration
 
 
-def compare(study, found, fingerprints):
+def compare(study: Recalibration, found: dict, fingerprints: dict[str, str]) -> StudyResult:
     """The `StudyResult` of steps by name.
 
     Args:
@@ -94,7 +97,14 @@ def _figure(study, found):
     )
 
 
-def save_calibrator(study, found, directory, from_logits, class_names, facts):
+def save_calibrator(
+    study: Recalibration,
+    found: dict,
+    directory: PathLike,
+    from_logits: bool,
+    class_names: Sequence[str] | None,
+    facts: dict,
+) -> list[pathlib.Path]:
     """Writes the best calibrator, fitted on all examples: a SavedModel, and JSON for anything else.
 
     Args:

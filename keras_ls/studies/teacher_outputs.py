@@ -11,6 +11,7 @@ from keras_ls import data
 from keras_ls.files import local_path
 from keras_ls.models import final_dense
 from keras_ls.ops._checks import check_no_nan
+from keras_ls.ops._types import PathLike
 from keras_ls.studies.recalibration import logits_of
 
 BATCH = 500
@@ -31,7 +32,7 @@ class Outputs:
     features: np.ndarray | None
 
 
-def load_teacher(path):
+def load_teacher(path: PathLike) -> keras.Model:
     """A saved model; the layers of keras_ls need no `custom_objects`.
 
     Raises:

@@ -1,5 +1,6 @@
 """Trainings that die and go on: equal to undisturbed ones in every bit."""
 
+import contextlib
 import errno
 import itertools
 import json
@@ -206,6 +207,38 @@ def test_a_full_disk_leaves_the_checkpoints_of_before(tmp_path, monkeypatch):
     assert_same(train(tmp_path), expected)
 
 
+class Counts(keras.callbacks.Callback):
+    """What it remembers in its attributes: a number, a list of numbers, an array that is written in place."""
+
+    def __init__(self, limit):
+        super().__init__()
+        self.limit, self.steps, self.losses, self.hits = limit, 0, [], np.zeros(STEPS)
+        self.images = np.zeros((1 << 21) + 1)  # more than 16 MB
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps += 1
+        self.losses.append(logs["loss"])
+        self.hits[batch] += 1
+
+
+def test_what_callbacks_remember_but_not_what_they_were_made_with(tmp_path):
+    def fit(limit, die):
+        keras.utils.set_random_seed(0)
+        model, _ = plain()
+        counts = Counts(limit)
+        callbacks = [counts, kls.callbacks.ExactResume(tmp_path, "2 steps"), Die(die)]
+        with contextlib.suppress(KeyboardInterrupt):
+            model.fit(**data("arrays"), epochs=2, verbose=0, callbacks=callbacks)
+        callbacks[1]._checkpoints.wait()
+        return counts
+
+    first = fit(limit=1, die=STEPS + 3)
+    second = fit(limit=5, die=None)
+    assert second.limit == 5 and second.steps == 2 * STEPS == len(second.losses)
+    assert second.losses[: STEPS + 2] == first.losses[: STEPS + 2] and second.hits.tolist() == [2] * STEPS
+    assert max(path.stat().st_size for path in tmp_path.glob("*.npz")) < 100_000  # without the images
+
+
 def test_a_second_fit_is_not_moved_by_the_first(tmp_path):
     # Keras keeps the epoch that a callback asked for, for every `fit` after it
     train(tmp_path, die=STEPS + 1, every="epoch")
@@ -243,3 +276,19 @@ def test_twenty_kills_at_random_moments(tmp_path):
     for work, arrays in (("distill", 8), ("study", 1)):
         found = json.loads(output.stdout.splitlines()[-1])[work]
         assert found["kills"] >= 10 and found["arrays"] == arrays and found["equal"], (work, found)
+
+
+@pytest.mark.tensorflow
+def test_under_a_strategy(two_replicas, tmp_path):
+    def make():
+        with two_replicas.scope():
+            model = network()
+            model.compile("adam", kls.losses.SmoothedCrossentropy(0.1), jit_compile=False)
+            return model, [keras.callbacks.EarlyStopping("loss", patience=2)]
+
+    expected = train(tmp_path / "undisturbed", make, "shuffled")
+    assert train(tmp_path / "killed", make, "shuffled", die=STEPS + 3) is None
+    result = train(tmp_path / "killed", make, "shuffled")
+    assert result[1] == expected[1]
+    for ours, theirs in zip(result[2], expected[2], strict=True):  # sums over replicas round
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)

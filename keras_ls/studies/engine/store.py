@@ -4,15 +4,19 @@ import functools
 import tempfile
 import warnings
 import zipfile
+from collections.abc import Callable
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_ls import data, models
 from keras_ls.data.splits import PARTS
 from keras_ls.distillation import TeacherCache
 from keras_ls.files import local_path, one_writer, remove, write_beside
+from keras_ls.ops._types import PathLike
 from keras_ls.studies.engine.pipeline import write_teacher_cache
+from keras_ls.studies.engine.training import Training
 
 FOLDERS = ("models", "predictions", "features", "teacher_caches")
 CHECKPOINTS = "checkpoints"  # of trainings under way
@@ -64,7 +68,7 @@ class Store:
         OSError: when the directory cannot be written.
     """
 
-    def __init__(self, directory, strategy=None):
+    def __init__(self, directory: PathLike, strategy: tf.distribute.Strategy | None = None):
         self.directory = local_path("directory", directory)
         self.strategy = strategy
         for folder in (self.directory, *(self.directory / name for name in FOLDERS)):
@@ -83,11 +87,11 @@ class Store:
             ) from error
         self._models, self._predictions, self._caches = _Latest(), _Latest(), _Latest()
 
-    def has(self, training):
+    def has(self, training: Training) -> bool:
         """Whether this training is done."""
         return self._path("models", training, "keras").exists() and self._path("predictions", training, "npz").exists()
 
-    def model(self, training, progress=None):
+    def model(self, training: Training, progress: Callable[[float], None] | None = None) -> keras.Model:
         """The trained network; trains it, and its teacher, if it is not there.
 
         Args:
@@ -108,14 +112,14 @@ class Store:
             self._models[training] = network
         return self._models[training]
 
-    def predictions(self, training, progress=None):
+    def predictions(self, training: Training, progress: Callable[[float], None] | None = None) -> Predictions:
         """The network's predictions on every part of its data; arguments as of `model`."""
         if training not in self._predictions:
             logits = self._arrays("predictions", training, lambda: self._logits(training, progress))
             self._predictions[training] = Predictions(logits, lambda: self._geometry(training))
         return self._predictions[training]
 
-    def teacher_cache(self, training, progress=None):
+    def teacher_cache(self, training: Training, progress: Callable[[float], None] | None = None) -> TeacherCache:
         """The teacher's logits of what its student sees in training; shared by the students that see the same."""
         cached = training.cached()
         if cached not in self._caches:

@@ -1,10 +1,13 @@
 """What every study has: settings, trainings, and a summary of their predictions."""
 
 import dataclasses
+from collections.abc import Callable, Iterator
 
 from keras_ls import data
 from keras_ls.ops._checks import checked_choice, checked_count
-from keras_ls.reports.result import provenance
+from keras_ls.reports.result import StudyResult, provenance
+from keras_ls.studies.engine.store import Store
+from keras_ls.studies.engine.training import Training
 
 SIZES = {
     "tiny": "embedded data, no network, minutes on two cores",
@@ -46,7 +49,7 @@ class Study:
             checked_count("seed", seed, 0, LARGEST_SEED)
         self.trainings()  # each checks its own settings
 
-    def check_size(self):
+    def check_size(self) -> None:
         """Raises `ValueError` for a size that this study does not have."""
         checked_choice("size", self.size, SIZES)
         if self.size not in self.sizes:
@@ -56,11 +59,11 @@ class Study:
             )
 
     @property
-    def datasets(self):
+    def datasets(self) -> tuple[str, ...]:
         """Names of the datasets."""
         return (self.dataset,)
 
-    def run(self, store, progress=None):
+    def run(self, store: Store, progress: Callable[[float], None] | None = None) -> Iterator[tuple[Training, bool]]:
         """Does every training that the store lacks, yielding `(training, done before)` ahead of each.
 
         A run that was killed goes on where it stopped and ends with the same numbers.
@@ -73,19 +76,19 @@ class Study:
             yield training, store.has(training)
             store.predictions(training, progress)
 
-    def trainings(self):
+    def trainings(self) -> list[Training]:
         """The `Training`s, teachers before their students."""
         raise NotImplementedError(f"{type(self).__name__} must implement trainings().")
 
-    def summarise(self, store):
+    def summarise(self, store: Store) -> StudyResult:
         """The `StudyResult` of the stored predictions."""
         raise NotImplementedError(f"{type(self).__name__} must implement summarise().")
 
     @property
-    def splits(self):
+    def splits(self) -> data.Splits:
         """The data."""
         return data.load(self.dataset)
 
-    def provenance(self):
+    def provenance(self) -> dict:
         """Command, versions, seeds, data fingerprint."""
         return provenance({name: data.load(name).fingerprint for name in self.datasets}, self.seeds)

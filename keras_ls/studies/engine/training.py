@@ -5,13 +5,16 @@ import functools
 import hashlib
 import json
 import math
+from collections.abc import Callable
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_ls import data, models
+from keras_ls.distillation import TeacherCache
 from keras_ls.ops._checks import checked_choice, checked_count, checked_fraction, checked_positive
+from keras_ls.ops._types import PathLike
 from keras_ls.studies.engine.compared_losses import COMPARED_LOSSES
 from keras_ls.studies.engine.sources import sources_hash
 from keras_ls.studies.engine.trainer import MATCHING, train
@@ -89,7 +92,7 @@ class Training:
                 checked_count(name, getattr(self, name))
 
     @property
-    def name(self):
+    def name(self) -> str:
         """Readable, and unique among the trainings of a run together with `key`."""
         if self.network == "mlp":
             network = "mlp-" + "x".join(map(str, self.widths))
@@ -100,9 +103,9 @@ class Training:
         else:
             how = f"T{self.temperature:g}" if self.matching == "softened" else self.matching
             loss = f"teacher-alpha{self.teacher.label_smoothing:g}-{how}"
-        return f"{self.dataset}-{network}-{loss}-seed{self.seed}"
+        return f"{self.dataset.replace(':', '.')}-{network}-{loss}-seed{self.seed}"
 
-    def about(self):
+    def about(self) -> str:
         """The data, the network and how much of both, in a sentence."""
         splits = data.load(self.dataset)
         crops = f", crops of {self.crop} pixels" if self.crop else ""
@@ -111,20 +114,20 @@ class Training:
             f"{self.epochs} epochs, {len(splits.calibration[1]):,} for T, {len(splits.test[1]):,} to test."
         )
 
-    def about_network(self):
+    def about_network(self) -> str:
         """The network, in a few words."""
         if self.network == "alexnet":
             return "AlexNet" + (f" of {self.width:g} of its widths" if self.width != 1 else "")
         return f"perceptron of {'×'.join(map(str, self.widths))}" + (f", dropout {self.dropout:g}" * bool(self.dropout))
 
-    def part(self, name):
+    def part(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """`(x, y)` of a part of the data as this network sees it outside training."""
         x, y = getattr(data.load(self.dataset), name)
         if name == "train":
             x, y = x[: self.examples], y[: self.examples]
         return x if self.crop is None else data.center_crop(x, self.crop), y
 
-    def key(self, fingerprint):
+    def key(self, fingerprint: str) -> str:
         """Two hashes: of the training and its data, and of the sources and versions that make its weights of them."""
         made_by = {
             "sources": sources_hash(self.teacher is not None),
@@ -133,11 +136,17 @@ class Training:
         }
         return f"{_hash({'training': dataclasses.asdict(self), 'data': fingerprint})}-{_hash(made_by)}"
 
-    def run(self, cache=None, strategy=None, progress=None, checkpoints=None):
+    def run(
+        self,
+        cache: TeacherCache | None = None,
+        strategy: tf.distribute.Strategy | None = None,
+        progress: Callable[[float], None] | None = None,
+        checkpoints: PathLike | None = None,
+    ) -> keras.Model:
         """Trains and returns the network; see `trainer.train`."""
         return train(self, cache, strategy, progress, checkpoints)
 
-    def cached(self):
+    def cached(self) -> "Training":
         """What its `TeacherCache` depends on: a training with that, and all else at its default."""
         kept = ("dataset", "examples", "with_calibration", "crop", "shift", "teacher")
         if self.augmented:
@@ -145,11 +154,11 @@ class Training:
         return Training(**{name: getattr(self, name) for name in kept})
 
     @property
-    def augmented(self):
+    def augmented(self) -> bool:
         """Whether training sees other images than those of the training split."""
         return self.crop is not None or self.shift is not None
 
-    def build(self):
+    def build(self) -> keras.Model:
         """The network, untrained."""
         splits = data.load(self.dataset)
         shape = splits.train[0].shape[1:]
@@ -160,7 +169,7 @@ class Training:
         return models.mlp(shape, splits.num_classes, self.widths, self.dropout)
 
     @property
-    def examples_seen(self):
+    def examples_seen(self) -> tuple[np.ndarray, np.ndarray]:
         """`(x, y)` of the images that it trains on, before any crop."""
         splits = data.load(self.dataset)
         x, y = (part[: self.examples] for part in splits.train)
@@ -169,24 +178,24 @@ class Training:
         return tuple(np.concatenate(pair) for pair in zip((x, y), splits.calibration))
 
     @property
-    def num_examples(self):
+    def num_examples(self) -> int:
         """How many images it trains on."""
         splits = data.load(self.dataset)
         return len(splits.train[1][: self.examples]) + self.with_calibration * len(splits.calibration[1])
 
     @property
-    def work(self):
+    def work(self) -> int:
         """FLOPs of the training, about: three forward passes of every image."""
         kept = ("dataset", "network", "widths", "width", "dropout", "crop")
         return 3 * self.epochs * self.num_examples * _flops(Training(**{name: getattr(self, name) for name in kept}))
 
     @property
-    def steps_per_epoch(self):
+    def steps_per_epoch(self) -> int:
         """Batches in a pass over the training images."""
         return max(1, self.num_examples // self.batch_size)
 
     @property
-    def steps(self):
+    def steps(self) -> int:
         """Batches in all."""
         return math.ceil(self.epochs * self.num_examples / self.batch_size)
 
