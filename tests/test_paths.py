@@ -33,6 +33,20 @@ def read_predictions(home, path):
     return kls.data.read_predictions(path, from_logits=True).predictions.tolist() == [[2.0, 0.5]]
 
 
+def image_folder(home, path, imagenet=False):
+    for part in ("train", "test"):
+        (home / "mine" / part / "cat").mkdir(parents=True)
+        for i in range(2):
+            (home / "mine" / part / "cat" / f"{i}.png").touch()
+    if not imagenet:
+        return kls.data.image_folder(path, calibration=1).class_names == ("cat",)
+    with pytest.raises(ValueError, match=r"directory. to be a path|more than 10000 images in '.*mine.train'") as error:
+        kls.data.imagenet2012(path)
+    if "to be a path" in str(error.value):
+        raise error.value
+    return True
+
+
 def teacher_cache(home, path):
     import tensorflow as tf
 
@@ -90,6 +104,8 @@ USES = {
         lambda home, path: kls.export.export_saved_model(model(), path) == home / "mine",
     ),
     ("data.read_predictions", "path"): ("~/mine.csv", read_predictions),
+    ("data.image_folder", "directory"): ("~/mine", image_folder),
+    ("data.imagenet2012", "directory"): ("~/mine", functools.partial(image_folder, imagenet=True)),
     ("distillation.TeacherCache", "directory"): ("~/mine", teacher_cache),
     ("callbacks.CalibrationCallback", "log_dir"): ("~/mine", calibration_callback),
     ("callbacks.ExactResume", "directory"): ("~/mine", exact_resume),

@@ -3,21 +3,36 @@
 import functools
 import importlib
 
-from keras_ls.data.augment import center_crop, random_crop_and_flip, random_shift
+from keras_ls.data.augment import (
+    center_crop,
+    inception_center_crop,
+    inception_random_crop,
+    random_crop_and_flip,
+    random_shift,
+)
 from keras_ls.data.digits import NOISE, digits
+from keras_ls.data.image_files import ImageFiles
+from keras_ls.data.image_folder import image_folder, imagenet2012
 from keras_ls.data.prediction_file import read_predictions
 from keras_ls.data.shuffled_batches import ShuffledBatches
 from keras_ls.data.splits import PARTS, Splits
-from keras_ls.data.tfds_images import cifar10, mnist
+from keras_ls.data.tfds_images import cifar10, cifar100, fashion_mnist, mnist
 from keras_ls.ops._checks import checked_choice
 
 __all__ = [
     "DATASETS",
+    "ImageFiles",
     "ShuffledBatches",
     "Splits",
     "center_crop",
     "cifar10",
+    "cifar100",
     "digits",
+    "fashion_mnist",
+    "image_folder",
+    "imagenet2012",
+    "inception_center_crop",
+    "inception_random_crop",
     "load",
     "mnist",
     "random_crop_and_flip",
@@ -29,7 +44,10 @@ DATASETS = {
     "digits": digits,
     "digits-noise": functools.partial(digits, noise=NOISE),
     "mnist": mnist,
+    "fashion_mnist": fashion_mnist,
     "cifar10": cifar10,
+    "cifar100": cifar100,
+    "imagenet2012": imagenet2012,
 }
 
 
@@ -41,7 +59,8 @@ def load(name: str) -> Splits:
         name: one of `DATASETS`, or "module:function", a function without arguments that returns `Splits`.
 
     Returns:
-        `Splits` of read-only arrays, as all who load the dataset share them: change a copy, `x.copy()`.
+        `Splits` of read-only arrays, as all who load the dataset share them: change a copy, `x.copy()`. Those of
+        "imagenet2012" hold `ImageFiles`.
 
     Raises:
         ValueError: for another name, with the nearest valid one; for a module or function that is not there, and one
@@ -63,7 +82,8 @@ def load(name: str) -> Splits:
             "docstring says what they hold."
         )
     for part in PARTS:
-        for array in getattr(splits, part):
+        content = getattr(splits, part)
+        for array in () if isinstance(content, ImageFiles) else content:
             array.flags.writeable = False
     return splits
 

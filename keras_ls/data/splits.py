@@ -6,26 +6,28 @@ import hashlib
 
 import numpy as np
 
+from keras_ls.data.image_files import ImageFiles
+
 PARTS = ("train", "calibration", "test")
 
 
 @dataclasses.dataclass(frozen=True)
 class Splits:
-    """Arrays of one dataset: train on the first part, fit temperatures on the second, report on the third.
+    """One dataset: train on the first part, fit temperatures on the second, report on the third.
 
     Attributes:
         name: name of the dataset.
-        train: `(x, y)`: float32 `[N, ...]` and int64 `[N]`.
-        calibration: `(x, y)`.
-        test: `(x, y)`.
+        train: `(x, y)`: float32 `[N, ...]` and int64 `[N]`; or `ImageFiles`, where they do not fit into memory.
+        calibration: likewise.
+        test: likewise.
         class_names: one a class.
         source: where it comes from, in the few words that a table's title has room for.
     """
 
     name: str
-    train: tuple
-    calibration: tuple
-    test: tuple
+    train: tuple | ImageFiles
+    calibration: tuple | ImageFiles
+    test: tuple | ImageFiles
     class_names: tuple
     source: str
 
@@ -36,10 +38,21 @@ class Splits:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of every array, its dtype and its shape."""
+        """SHA-256 of every array, its dtype and its shape; of image files, see `ImageFiles.fingerprint`."""
         digest = hashlib.sha256()
         for part in PARTS:
-            for array in getattr(self, part):
+            content = getattr(self, part)
+            if isinstance(content, ImageFiles):
+                digest.update(f"{part} {content.fingerprint}".encode())
+                continue
+            for array in content:
                 digest.update(f"{part} {array.dtype} {array.shape}".encode())
                 digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
+
+
+def calibration_cut(count, calibration):
+    """Rows `(train, calibration)` of `count` training examples: a fixed permutation, cut."""
+    # RandomState, whose numbers no version of NumPy changes
+    order = np.random.RandomState(0).permutation(count)
+    return np.split(order, [count - calibration])

@@ -111,3 +111,56 @@ def test_wrong_use():
         dataset.map(data.random_shift(2, seed=0))
     with pytest.raises(ValueError, match=r"one image \[H, W, C\] of known size. Received: .*before batch"):
         dataset.batch(1).enumerate().map(data.random_shift(2, seed=0))
+
+
+def test_inception_crops_have_the_sizes_of_the_paper_and_are_flipped_half_of_the_time():
+    # after resizing w columns to 50, a step between columns is w/50 pixels, and a mirrored one -w/50
+    height, width, count = 90, 120, 600
+    augment = data.inception_random_crop(50, seed=5)
+    image = tf.constant(places(1, height, width)[0] / 1000)
+    crops = np.stack([augment(i, (image,))[0] for i in range(count)])
+    assert crops.shape == (count, 50, 50, 2) and crops.dtype == np.float32
+    crops = (crops + 1) / 2 * 1000
+    steps = np.diff(crops[:, 24:27, 24:27, 1], axis=2).mean(axis=(1, 2))
+    rows = np.diff(crops[:, 24:27, 24:27, 0], axis=1).mean(axis=(1, 2)) * 50
+    columns = np.abs(steps) * 50
+    area, aspect = rows * columns / (height * width), columns / rows
+    assert 0.09 < area.min() < 0.15 and area.max() > 0.9  # sizes are whole pixels
+    assert 0.72 < aspect.min() < 0.8 and 1.27 < aspect.max() < 1.38
+    flipped = steps < 0
+    assert abs(flipped.sum() - count / 2) < 4 * np.sqrt(count / 4)
+    # the flip tells nothing of the crop: correlations within 4 standard errors
+    for value in (area, aspect, crops[:, 25, 25, 0]):
+        assert abs(np.corrcoef(flipped, value)[0, 1]) < 4 / np.sqrt(count)
+    # all of a row is of the same line: a crop, not a rotation
+    np.testing.assert_allclose(crops[..., 0], np.repeat(crops[:, :, :1, 0], 50, axis=2), atol=1e-3)
+
+
+def test_inception_crops_are_those_of_the_seed_and_the_index():
+    images = places(6, 40, 30) / 255
+    augment = data.inception_random_crop(8, seed=7)
+    crops = mapped(augment, images, passes=2)
+    assert len({crop.tobytes() for crop in crops}) == 12
+    image, _ = augment(8, (images[2], 2))
+    np.testing.assert_array_equal(image, crops[8])
+    other = mapped(data.inception_random_crop(8, seed=8), images, passes=2)
+    assert (crops != other).any(axis=(1, 2, 3)).all()
+    # images of other sizes in one dataset, as uint8
+    sizes = tf.data.Dataset.from_tensor_slices([10, 31]).map(
+        lambda n: (tf.ensure_shape(tf.fill([n, 2 * n, 3], tf.constant(51, "uint8")), [None, None, 3]), n)
+    )
+    (batch,) = sizes.enumerate().map(augment).batch(2).map(lambda image, n: image)
+    np.testing.assert_allclose(batch, np.full((2, 8, 8, 3), 2 * 51 / 255 - 1), atol=1e-6)
+
+
+def test_inception_center_crop():
+    # 7/8 of 16 rows and columns: 1 to 14; at their own number nothing is interpolated
+    image = (places(2, 16, 16) / 16).astype("float32")
+    np.testing.assert_allclose(data.inception_center_crop(image, 14), image[:, 1:15, 1:15] * 2 - 1, atol=1e-6)
+    np.testing.assert_allclose(data.inception_center_crop(image[0], 16, fraction=1), image[0] * 2 - 1, atol=1e-6)
+    white = data.inception_center_crop(np.full((9, 30, 3), 255, "uint8"), 5)
+    np.testing.assert_array_equal(white, np.ones((5, 5, 3)))
+    with pytest.raises(ValueError, match=r"`fraction` of at most 1. Received: 1.5"):
+        data.inception_center_crop(image, 5, fraction=1.5)
+    with pytest.raises(ValueError, match=r"`size` to be an integer of at least 1. Received: 0"):
+        data.inception_center_crop(image, 0)

@@ -6,8 +6,10 @@ import urllib.error
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_ls import data
+from keras_ls.data import tfds_images
 from tests.real_data import FOLDER
 
 
@@ -86,7 +88,7 @@ def fake(monkeypatch, tmp_path):
     return module
 
 
-@pytest.mark.parametrize("name", ["mnist", "cifar10"])
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10", "cifar100"])
 def test_parts_are_a_partition_of_the_training_set(fake, name):
     splits = data.DATASETS[name]()
     number = {p: np.round(getattr(splits, p)[0][:, 0, :, 0] * 255) @ [256, 1] for p in data.splits.PARTS}
@@ -119,7 +121,8 @@ def test_data_that_cannot_be_had(fake, monkeypatch, folder, shown, kind):
     monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
     if folder:
         monkeypatch.setenv("TFDS_DATA_DIR", folder)
-    message = rf"dataset 'cifar10' in {shown}, or a network.*Received: \w+Error: no route. Set TFDS_DATA_DIR"
+    message = rf"dataset 'cifar10' in {shown}, or a network.*Received: \w+Error: no route. Set TFDS_DATA_DIR.*"
+    message += r"`import tensorflow_datasets as tfds` and `tfds.load\('cifar10', data_dir=DIRECTORY\)` make one"
     with pytest.raises(OSError, match=message):
         data.cifar10()
 
@@ -139,3 +142,27 @@ def test_without_a_network_nothing_is_downloaded(fake, monkeypatch, tmp_path):
     with pytest.raises(OSError, match=r"or a network to download it from.*no such host"):
         data.mnist()
     assert fake.calls == []
+
+
+@pytest.mark.parametrize(
+    "name, shape, classes, names",
+    [
+        ("fashion_mnist", (28, 28, 1), 10, {0: "T-shirt/top", 9: "Ankle boot"}),
+        ("cifar100", (32, 32, 3), 100, {}),  # whose names come with the data
+    ],
+)
+def test_shapes_and_classes_are_those_of_tensorflow_datasets(monkeypatch, tmp_path, name, shape, classes, names):
+    import tensorflow_datasets as tfds
+
+    def load(name, split, **settings):
+        assert info.features["image"].shape == shape and info.supervised_keys == ("image", "label")
+        return [(tf.zeros((8, *shape), "uint8"), tf.zeros(8, "int64")) for _ in split], info
+
+    info = tfds.builder(name, data_dir=tmp_path).info
+    monkeypatch.setattr(tfds, "load", load)
+    monkeypatch.setattr(tfds_images, "CALIBRATION", 3)
+    monkeypatch.setattr(tfds_images, "_check_reachable", lambda host: None)
+    splits = data.DATASETS[name]()
+    assert [getattr(splits, part)[0].shape for part in data.splits.PARTS] == [(n, *shape) for n in (5, 3, 8)]
+    assert splits.num_classes == classes
+    assert {k: splits.class_names[k] for k in names} == names
