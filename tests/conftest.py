@@ -44,22 +44,6 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason="TensorFlow and PyTorch show it; compilations on JAX take minutes"))
 
 
-# rooms whose tests train to see what happens around the training: TensorFlow's optimiser of graphs takes a sixth of
-# their time. It stays on where numbers must survive it: losses, metrics, ops, calibrators, equivalence
-PLAIN_GRAPHS = ("callbacks", "distillation", "studies", "test_cli", "test_docs")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def plain_graphs(request):
-    name = request.module.__name__.removeprefix("tests.")
-    if BACKEND != "tensorflow" or not name.startswith(PLAIN_GRAPHS):
-        yield
-        return
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    yield
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
-
-
 @pytest.fixture(scope="session")
 def two_replicas():
     return _mirrored(2)
