@@ -36,6 +36,14 @@ class Splits:
         """K."""
         return len(self.class_names)
 
+    def check_in_memory(self) -> None:
+        """Raises `ValueError` for parts that are image files, which the studies do not read."""
+        if isinstance(self.train, ImageFiles):
+            raise ValueError(
+                f"Expected a dataset in memory, whose parts are arrays. Received: {self.name!r}, whose images are files."
+                " Train on them with tf.data, as in the docstring of keras_ls.data.ImageFiles."
+            )
+
     @functools.cached_property
     def fingerprint(self) -> str:
         """SHA-256 of every array, its dtype and its shape; of image files, see `ImageFiles.fingerprint`."""

@@ -108,6 +108,7 @@ def diagnose(
     if examples is not None:
         checked_count("examples", examples, minimum=10)
     splits = data.load(dataset)
+    splits.check_in_memory()
     parts = dict.fromkeys(("train", checked_choice("part", part, PARTS)))
     notes, collapse = {}, None
     for name in parts:

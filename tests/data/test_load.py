@@ -15,6 +15,10 @@ def images():
     x, y = np.zeros((6, 4, 4, 1), "float32"), np.arange(6) % 2
     return kls.data.Splits("mine", (x, y), (x, y), (x, y), ("cat", "dog"), "two kinds of animals")
 
+def files():
+    images = kls.data.ImageFiles([__file__], [0])
+    return kls.data.Splits("files", images, images, images, ("cat", "dog"), "two kinds of animals")
+
 def nothing():
     pass
 """
@@ -38,6 +42,13 @@ def test_a_function_of_the_user(module):
     training = kls.studies.Training("my_images:images", (3,), epochs=1)
     assert training.name == "my_images.images-mlp-3-alpha0-seed0"  # which a file can be called
     assert training.run()(np.zeros((1, 4, 4, 1))).shape == (1, 2)
+
+
+def test_studies_refuse_image_files(module):
+    with pytest.raises(ValueError, match=r"Expected a dataset in memory, whose parts are arrays\. Received: 'files'"):
+        kls.studies.CalibrationStudy("my_images:files")
+    with pytest.raises(ValueError, match="Expected a dataset in memory"):
+        kls.studies.diagnose(kls.models.mlp((4,), 2), "my_images:files")
 
 
 @pytest.mark.parametrize(

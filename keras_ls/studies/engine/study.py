@@ -42,7 +42,7 @@ class Study:
         # a wrong setting is an error here, not after an hour
         self.check_size()
         for dataset in self.datasets:
-            data.load(dataset)
+            data.load(dataset).check_in_memory()
         if not 1 <= len(self.seeds) <= MOST_SEEDS:
             raise ValueError(f"Expected 1 to {MOST_SEEDS:,} seeds. Received: {len(self.seeds) or 'none'}.")
         for seed in self.seeds:
