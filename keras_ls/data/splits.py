@@ -40,8 +40,8 @@ class Splits:
         """Raises `ValueError` for parts that are image files, which the studies do not read."""
         if isinstance(self.train, ImageFiles):
             raise ValueError(
-                f"Expected a dataset in memory, whose parts are arrays. Received: {self.name!r}, whose images are files."
-                " Train on them with tf.data, as in the docstring of keras_ls.data.ImageFiles."
+                f"Expected a dataset in memory, whose parts are arrays. Received: {self.name!r}, whose images are "
+                "files. Train on them with tf.data, as in the docstring of keras_ls.data.ImageFiles."
             )
 
     @functools.cached_property
