@@ -86,10 +86,11 @@ class Die(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
-def train(directory, make=plain, kind="arrays", every="2 steps", die=None, epochs=3, seed=0):
-    """`(history, epochs, weights)`, or None of a training that died."""
+def train(directory, make=plain, kind="arrays", every="2 steps", die=None, epochs=3, seed=0, eager=True):
+    """`(history, epochs, weights)`, or None of a training that died; eagerly, as a trace takes longer."""
     keras.utils.set_random_seed(seed)
     model, callbacks = make()
+    model.run_eagerly = eager
     if directory is not None:  # in the middle, as the order of callbacks must not matter
         callbacks.insert(1, kls.callbacks.ExactResume(directory, every))
     try:
@@ -119,15 +120,17 @@ def assert_same(result, expected):
 )
 def test_killed_trainings_end_as_undisturbed_ones(make, kind, tmp_path):
     # ShuffledBatches begin with the epoch that the callback tells them
-    expected = train(tmp_path / "undisturbed" if kind == "shuffled" else None, make, kind)
+    undisturbed = tmp_path / "undisturbed" if kind == "shuffled" else None
+    expected = train(undisturbed, make, kind, eager=False)
     for die in (1, 3, STEPS, 3):  # within an epoch, twice within the same one, at its end
-        assert train(tmp_path / "killed", make, kind, die=die) is None
-    assert_same(train(tmp_path / "killed", make, kind), expected)
+        assert train(tmp_path / "killed", make, kind, die=die, eager=False) is None
+    assert_same(train(tmp_path / "killed", make, kind, eager=False), expected)
 
 
 def test_a_complete_training_is_not_repeated(tmp_path, capsys):
     expected = train(tmp_path, every="epoch")
     model, callbacks = plain()
+    model.run_eagerly = True
     steps = []
     callbacks += [
         kls.callbacks.ExactResume(tmp_path),
@@ -165,6 +168,7 @@ def test_data_in_another_order_begin_the_epoch_again(tmp_path):
     steps = []
     keras.utils.set_random_seed(1)
     model, callbacks = plain()
+    model.run_eagerly = True
     callbacks += [
         kls.callbacks.ExactResume(tmp_path),
         keras.callbacks.LambdaCallback(on_train_batch_begin=lambda batch, logs: steps.append(batch)),
@@ -199,6 +203,7 @@ def test_a_full_disk_leaves_the_checkpoints_of_before(tmp_path, monkeypatch):
 
     keras.utils.set_random_seed(0)
     model, callbacks = plain()
+    model.run_eagerly = True
     callbacks.insert(1, kls.callbacks.ExactResume(tmp_path, "2 steps"))
     callbacks.append(keras.callbacks.LambdaCallback(on_epoch_end=fill))
     with pytest.raises(OSError, match=r"room for a checkpoint.*No space left on device.*make room"):
@@ -225,6 +230,7 @@ def test_what_callbacks_remember_but_not_what_they_were_made_with(tmp_path):
     def fit(limit, die):
         keras.utils.set_random_seed(0)
         model, _ = plain()
+        model.run_eagerly = True
         counts = Counts(limit)
         callbacks = [counts, kls.callbacks.ExactResume(tmp_path, "2 steps"), Die(die)]
         with contextlib.suppress(KeyboardInterrupt):
@@ -244,6 +250,7 @@ def test_a_second_fit_is_not_moved_by_the_first(tmp_path):
     train(tmp_path, die=STEPS + 1, every="epoch")
     keras.utils.set_random_seed(0)
     model, callbacks = plain()
+    model.run_eagerly = True
     callbacks.insert(1, kls.callbacks.ExactResume(tmp_path))
     model.fit(**data("arrays"), epochs=3, verbose=0, callbacks=callbacks, validation_data=(X, Y))
     assert model.fit(X, Y, verbose=0).epoch == [0]
@@ -286,9 +293,9 @@ def test_under_a_strategy(two_replicas, tmp_path):
             model.compile("adam", kls.losses.SmoothedCrossentropy(0.1), jit_compile=False)
             return model, [keras.callbacks.EarlyStopping("loss", patience=2)]
 
-    expected = train(tmp_path / "undisturbed", make, "shuffled")
-    assert train(tmp_path / "killed", make, "shuffled", die=STEPS + 3) is None
-    result = train(tmp_path / "killed", make, "shuffled")
+    expected = train(tmp_path / "undisturbed", make, "shuffled", eager=False)
+    assert train(tmp_path / "killed", make, "shuffled", die=STEPS + 3, eager=False) is None
+    result = train(tmp_path / "killed", make, "shuffled", eager=False)
     assert result[1] == expected[1]
     for ours, theirs in zip(result[2], expected[2], strict=True):  # sums over replicas round
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
