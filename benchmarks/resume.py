@@ -121,7 +121,7 @@ def main():
     x, y = images(EXAMPLES)
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        seconds = medians(fits(x, y, folder), REPEATS)
+        seconds = medians(fits(x, y, folder), REPEATS, min)
         table = Table(
             "candidate", "an epoch", "of fit alone", title="fit of 2×1200 on 60,000 images", title_justify="left"
         )
